@@ -1,0 +1,1 @@
+"""hutong: a self-hosted messaging super-app on the Matrix Client-Server API, with every word at rest at home."""
