@@ -1,0 +1,1 @@
+"""The engines under a node: PostgreSQL, embedded or given, its tables and migrations."""
