@@ -1,0 +1,1 @@
+"""The edge: connections, routing, authentication, limits, errors. No business rules."""
