@@ -1,0 +1,1 @@
+"""Rooms: their timelines, their state, and who may change it."""
