@@ -1,0 +1,103 @@
+"""One real node for each test worker, and the people of the tests: alice in cn, bob in eu, carol in ru.
+
+Tests keep apart by new accounts and new rooms, so that none needs a clean database.
+"""
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from hutong import config
+from tests.support.client import Client, Http
+from tests.support.openapi import Contract, specification
+from tests.support.places import data_folder, free_ports
+
+if TYPE_CHECKING:
+    from hutong.node import Node
+
+LIMITS_OFF = "[limits]\nenabled = false\n"
+CHEAP_PASSWORDS = "[passwords]\nmemory_kib = 1024\npasses = 1\n"
+REQUEST_TIMEOUT_S = 60
+
+Newcomer = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract | None:
+    """The specification's OpenAPI files, or None where they are not on this machine."""
+    folder = specification()
+    return Contract(folder) if folder else None
+
+
+@pytest.fixture(scope="session")
+async def node() -> AsyncIterator["Node"]:
+    """The three-region demo, in this process, with PostgreSQL for each region."""
+    from hutong.node import start  # a test that needs no node must not wait for the import of everything
+
+    with data_folder("tests") as folder:
+        settings = folder / "hutong.toml"
+        settings.write_text(LIMITS_OFF + CHEAP_PASSWORDS)
+        running = await start(config.load(settings, {}, data=folder / "data", port=free_ports()))
+        try:
+            yield running
+        finally:
+            await running.stop()
+
+
+@pytest.fixture(scope="session")
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def http(node: "Node", session: aiohttp.ClientSession, contract: Contract | None) -> Http:
+    return Http(session, node.base_url, contract)
+
+
+@pytest.fixture(scope="session")
+def newcomer(http: Http) -> Newcomer:
+    """Register one more person: `await newcomer("dave", "ru")`. The name is made unique by a number."""
+    numbers = itertools.count(1)
+
+    async def register(name: str, region: str, **more: object) -> Client:
+        return await Client(http, f"{name}{next(numbers)}", region).register(**more)
+
+    return register
+
+
+@pytest.fixture
+async def alice(newcomer: Newcomer) -> Client:
+    return await newcomer("alice", "cn")
+
+
+@pytest.fixture
+async def bob(newcomer: Newcomer) -> Client:
+    return await newcomer("bob", "eu")
+
+
+@pytest.fixture
+async def carol(newcomer: Newcomer) -> Client:
+    return await newcomer("carol", "ru")
+
+
+@pytest.fixture
+async def room(alice: Client, bob: Client) -> str:
+    """A public room of alice's in cn that bob of eu has joined; carol may."""
+    made = await alice.create_room(preset="public_chat", name="Courtyard")
+    await bob.join(made)
+    return made
+
+
+@pytest.fixture
+async def lane(room: str, carol: Client) -> str:
+    """`room`, where carol of ru has joined as well."""
+    await carol.join(room)
+    return room
