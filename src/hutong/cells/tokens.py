@@ -1,7 +1,7 @@
 """The tokens that clients hold: where in the log a sync stopped, and where in a room a page ends.
 
-`h1.<gen>.<pos>.<boot>.<eph>`: everything up to `pos` of this cell's log was told; `boot` and `eph` are the same for what
-is only in memory (typing). `r1.<gen>.<tag>.<seq>`: just after event `seq` of the room that the keyed `tag` stands for.
+`h1.<gen>.<pos>.<boot>.<eph>`: everything up to `pos` of this cell's log was told; `boot` and `eph` do the same for
+what is only in memory (typing). `r1.<gen>.<tag>.<seq>`: just after event `seq` of the room whose keyed tag it bears.
 `gen` is the database's generation: what a token says holds in no other, such as one restored from a backup.
 """
 

@@ -1,0 +1,1 @@
+"""Push rules: which events a person is told about aloud. Today the default rules of the specification, read only."""
