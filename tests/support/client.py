@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -26,12 +26,12 @@ POLL_MS = 2_000
 Json = dict[str, Any]
 
 
-class Answer(tuple[int, Any]):
+class Answer(tuple[int, Any]):  # noqa: SLOT001 - the headers need a place, and a tuple has no slots
     """(status, body), with the headers beside them."""
 
     headers: Mapping[str, str]
 
-    def __new__(cls, status: int, body: Any, headers: Mapping[str, str]) -> "Answer":
+    def __new__(cls, status: int, body: Any, headers: Mapping[str, str]) -> Self:
         answer = super().__new__(cls, (status, body))
         answer.headers = headers
         return answer
