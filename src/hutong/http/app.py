@@ -5,7 +5,6 @@ CORS headers are not set here: the connection puts them on every answer, also on
 """
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -13,11 +12,11 @@ from typing import Any
 
 import falcon
 import falcon.asgi
-import msgspec
 
 from hutong.errors import MatrixError, MissingToken, UnknownToken, Unrecognized
+from hutong.http.failures import error_body, retry_after, where
 from hutong.http.limits import RateLimiter, rule_for
-from hutong.http.request import Caller, Request, Response, client_address, request_region
+from hutong.http.request import JSON_BYTES_MAX, Caller, Request, Response, client_address, request_region
 from hutong.ids import CellNo
 
 log = logging.getLogger("hutong.http")
@@ -46,6 +45,7 @@ def build_app(
     hosts: Mapping[str, str] | None = None,
     limiter: RateLimiter | None = None,
     observe: Observe | None = None,
+    json_bytes_max: int = JSON_BYTES_MAX,
     region_name: Callable[[CellNo], str] = str,
     clock: Callable[[], float] = perf_counter,
 ) -> falcon.asgi.App[Request, Response]:
@@ -56,9 +56,10 @@ def build_app(
     slashes; a parameter at the same place of several templates has the same name in all of them.
 
     `authenticate` turns an access token into a Caller or raises; `authenticate_cached` may answer first, without a task
-    switch. `hosts` maps lower-case host names to regions. `region_name` and `clock` (seconds) serve `observe`.
+    switch. `hosts` maps lower-case host names to regions. `json_bytes_max` is for bodies whose endpoint names no limit.
+    `region_name` and `clock` (seconds) serve `observe`.
     """
-    edge = Edge(authenticate, authenticate_cached, hosts or {}, limiter, observe, region_name, clock)
+    edge = Edge(authenticate, authenticate_cached, hosts or {}, limiter, observe, json_bytes_max, region_name, clock)
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         request_type=Request, response_type=Response, middleware=[edge]
     )
@@ -77,7 +78,7 @@ def _rules(template: str, resource: object) -> dict[str, Rule]:
     for method in METHODS:
         if hasattr(resource, f"on_{method.lower()}"):
             auth = asked.get(method, True) if isinstance(asked, Mapping) else asked
-            rules[method] = Rule(auth, rule_for(method, template, public=auth is not True))
+            rules[method] = Rule(auth, rule_for(method, template))
     assert rules, f"{template}: the resource answers no method"
     return rules
 
@@ -92,6 +93,7 @@ class Edge:
         hosts: Mapping[str, str],
         limiter: RateLimiter | None,
         observe: Observe | None,
+        json_bytes_max: int,
         region_name: Callable[[CellNo], str],
         clock: Callable[[], float],
     ) -> None:
@@ -101,12 +103,14 @@ class Edge:
         self._hosts = hosts
         self._limiter = limiter
         self._observe = observe
+        self._json_bytes_max = json_bytes_max
         self._region_name = region_name
         self._clock = clock
 
     async def process_request(self, req: Request, resp: Response) -> None:
         req.started = self._clock()
         req.region_hosts = self._hosts
+        req.json_bytes_max = self._json_bytes_max
         if req.method == "OPTIONS":
             # No endpoint's logic may run. Also for paths that are not served, or a browser could not read the 404.
             resp.status = falcon.HTTP_204
@@ -139,7 +143,7 @@ class Edge:
             return await self._authenticate(token)
         except UnknownToken:
             if self._limiter is not None:
-                self._limiter.check("public", None, client_address(req))  # guessing costs look-ups
+                self._limiter.check("read", None, client_address(req))  # guessing costs look-ups
             raise
 
     async def process_response(self, req: Request, resp: Response, resource: object, req_succeeded: bool) -> None:
@@ -164,10 +168,9 @@ def access_token(req: Request) -> str | None:
 def error_answer(resp: Response, error: MatrixError) -> None:
     """Put `error` into the answer, with `Retry-After` where it says when to come back."""
     resp.status = error.status
-    resp.data = msgspec.json.encode(error.body())
-    retry_after_ms = error.extra.get("retry_after_ms")
-    if retry_after_ms is not None:
-        resp.set_header("retry-after", str(-(-retry_after_ms // 1000)))
+    resp.data = error_body(error)
+    if (seconds := retry_after(error)) is not None:
+        resp.set_header("retry-after", seconds)
 
 
 async def _told(req: Request, resp: Response, error: MatrixError, params: dict[str, Any]) -> None:
@@ -185,15 +188,3 @@ async def _framework(req: Request, resp: Response, error: falcon.HTTPError, para
 async def _unexpected(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
     log.error("%s %s failed: %s", req.method, req.uri_template or UNMATCHED, where(error))
     error_answer(resp, MatrixError("something went wrong on the server; the operator's log says where", status=500))
-
-
-def where(error: BaseException) -> str:
-    """The type of an exception and the places it passed, innermost first. Never its message: that may hold words."""
-    frames = reversed(traceback.extract_tb(error.__traceback__))
-    places = " < ".join(f"{_module(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)
-    cause = error.__cause__ or error.__context__
-    return f"{type(error).__name__} at {places}" + (f"; after {where(cause)}" if cause is not None else "")
-
-
-def _module(filename: str) -> str:
-    return "/".join(filename.rsplit("/", 2)[1:])

@@ -7,9 +7,9 @@ rule: when the next request would be due if all had come evenly (the generic cel
 import ipaddress
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 
+from hutong.config import Limits, Rate
 from hutong.errors import LimitExceeded
 from hutong.http.request import Caller
 
@@ -17,76 +17,54 @@ KEYS_MAX = 100_000
 IPV6_SITE_BITS = 64  # whoever has one IPv6 address has its whole /64
 
 
-@dataclass(frozen=True)
-class Rate:
-    per_second: float
-    burst: int
-    by_address: bool = False
-
-
-RATES: Mapping[str, Rate] = {
-    "login": Rate(0.5, 20, by_address=True),
-    "registration": Rate(0.5, 30, by_address=True),
-    "public": Rate(50, 300, by_address=True),
-    "send": Rate(20, 200),
-    "room": Rate(2, 50),
-    "request": Rate(100, 500),
-}
-"""What each rule allows: without an access token by address, else by account."""
-
 _CLIENT = "/_matrix/client/v3/"
 _RULES: Mapping[tuple[str, str], str] = {
     ("POST", "login"): "login",
     ("POST", "refresh"): "login",
     ("POST", "account/password"): "login",
     ("POST", "account/deactivate"): "login",
-    ("POST", "register"): "registration",
-    ("GET", "register/available"): "registration",
-    ("POST", "createRoom"): "room",
-    ("POST", "join/{}"): "room",
-    ("POST", "rooms/{}/join"): "room",
-    ("POST", "rooms/{}/invite"): "room",
+    ("POST", "register"): "register",
+    ("POST", "createRoom"): "create_room",
+    ("POST", "join/{}"): "join",
+    ("POST", "rooms/{}/join"): "join",
+    ("POST", "rooms/{}/invite"): "join",
     ("PUT", "rooms/{}/send/{}/{}"): "send",
     ("PUT", "rooms/{}/state/{}"): "send",
     ("PUT", "rooms/{}/state/{}/{}"): "send",
     ("PUT", "rooms/{}/redact/{}/{}"): "send",
 }
+"""Which of the rates in `config.Limits` an endpoint falls under; any other is a `read`."""
+_BY_ADDRESS = {"login", "register"}
 
 
-def rule_for(method: str, template: str, *, public: bool) -> str:
-    """The name of the rule that an endpoint falls under; `template` is its route, `public` needs no access token."""
+def rule_for(method: str, template: str) -> str:
+    """The name of the rate that an endpoint falls under; `template` is its route."""
     if template.startswith(_CLIENT):
         segments = template[len(_CLIENT) :].split("/")
         shape = "/".join("{}" if segment.startswith("{") else segment for segment in segments)
         if rule := _RULES.get((method, shape)):
             return rule
-    return "public" if public else "request"
+    return "read"
 
 
 class RateLimiter:
     """Counts, and refuses what is too much.
 
+    Logging in and registering are counted by address, all else by account, or by address when nobody says who calls.
     `secret` keys the hash under which addresses are counted, so that memory holds none in clear.
     Cost: one look-up and one hash of a short text for addresses; about 1 µs.
     """
 
-    def __init__(
-        self,
-        secret: bytes,
-        clock: Callable[[], float],
-        rates: Mapping[str, Rate] = RATES,
-        keys_max: int = KEYS_MAX,
-    ) -> None:
+    def __init__(self, limits: Limits, secret: bytes, clock: Callable[[], float], keys_max: int = KEYS_MAX) -> None:
+        self._rates: dict[str, Rate] = {name: getattr(limits, name) for name in (*_RULES.values(), "read")}
         self._secret = secret
         self._clock = clock
-        self._rates = rates
         self._keys_max = keys_max
         self._due: dict[tuple[str, object], float] = {}
 
     def check(self, rule: str, caller: Caller | None, address: str) -> None:
         """Count one request. Raises: LimitExceeded (429) saying when to come back."""
-        rate = self._rates[rule]
-        if caller is None or rate.by_address:
+        if caller is None or rule in _BY_ADDRESS:
             self.count(rule, self.address_key(address))
         else:
             self.count(rule, (caller.cell, caller.account))

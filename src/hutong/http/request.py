@@ -71,7 +71,16 @@ class Caller(Struct, frozen=True):
 class Request(falcon.asgi.Request):
     """A request of the edge: its path is routed by segments, so that an encoded slash stays inside its parameter."""
 
-    __slots__ = ("caller", "encoded_slash", "first_event", "more_events", "refusal", "region_hosts", "started")
+    __slots__ = (
+        "caller",
+        "encoded_slash",
+        "first_event",
+        "json_bytes_max",
+        "more_events",
+        "refusal",
+        "region_hosts",
+        "started",
+    )
 
     def __init__(
         self,
@@ -85,6 +94,7 @@ class Request(falcon.asgi.Request):
         self.first_event = first_event
         self.more_events = receive
         self.region_hosts: Mapping[str, str] = {}
+        self.json_bytes_max = JSON_BYTES_MAX
         self.started = 0.0
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         if raw_path.startswith(_OLD_API):
@@ -154,12 +164,13 @@ def on_disconnect(req: falcon.asgi.Request, callback: Callable[[], object]) -> N
     req.scope["hutong.on_disconnect"] = callback
 
 
-async def raw_body(req: falcon.asgi.Request, bytes_max: int = JSON_BYTES_MAX) -> bytes:
-    """The body as sent.
+async def raw_body(req: falcon.asgi.Request, bytes_max: int | None = None) -> bytes:
+    """The body as sent, of at most `bytes_max` or what the configuration allows for JSON.
 
     Raises: TooLarge (413) beyond `bytes_max`, before the rest is read.
     """
     request = _edge(req)
+    bytes_max = bytes_max or request.json_bytes_max
     event = request.first_event or await request.more_events()
     chunks: list[bytes] = []
     size = 0
@@ -175,7 +186,7 @@ async def raw_body(req: falcon.asgi.Request, bytes_max: int = JSON_BYTES_MAX) ->
     raise NotJson("body: the connection ended before it was complete")
 
 
-async def body(req: falcon.asgi.Request, decoder: Decoder[T], bytes_max: int = JSON_BYTES_MAX) -> T:
+async def body(req: falcon.asgi.Request, decoder: Decoder[T], bytes_max: int | None = None) -> T:
     """The body as a typed record. No body at all counts as `{}`, which many clients mean by it.
 
     Raises: NotJson, TooLarge; MissingParam for a field that must be there, BadJson for a wrong type,

@@ -1,0 +1,52 @@
+"""How a failure is told: to the client as a Matrix error, to the operator as a place in the code without any words."""
+
+import http
+import traceback
+from collections.abc import Iterable
+
+import msgspec
+
+from hutong.errors import MatrixError
+
+
+def retry_after(error: MatrixError) -> str | None:
+    """The value of `Retry-After`, in whole seconds, where the error says when to come back."""
+    retry_after_ms = error.extra.get("retry_after_ms")
+    return None if retry_after_ms is None else str(-(-int(retry_after_ms) // 1000))
+
+
+def error_body(error: MatrixError) -> bytes:
+    return msgspec.json.encode(error.body())
+
+
+def error_bytes(error: MatrixError, headers: bytes, *, head_only: bool = False) -> bytes:
+    """A whole HTTP answer that says `error` and ends the connection; `headers` are lines that every answer carries."""
+    body = error_body(error)
+    lines = [status_line(error.status), headers, b"content-type: application/json\r\nconnection: close\r\n"]
+    if (seconds := retry_after(error)) is not None:
+        lines.append(b"retry-after: %s\r\n" % seconds.encode())
+    lines.append(b"content-length: %d\r\n\r\n" % len(body))
+    return b"".join(lines) if head_only else b"".join((*lines, body))
+
+
+def status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(b"%s: %s\r\n" % header for header in headers)
+
+
+def where(error: BaseException) -> str:
+    """The type of an exception and the places it passed, innermost first. Never its message: that may hold words."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    places = " < ".join(f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)
+    cause = error.__cause__ or error.__context__
+    return f"{type(error).__name__} at {places}" + (f"; after {where(cause)}" if cause is not None else "")
+
+
+def _short(filename: str) -> str:
+    return "/".join(filename.rsplit("/", 2)[1:])
+
+
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in http.HTTPStatus}

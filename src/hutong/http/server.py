@@ -1,0 +1,165 @@
+"""Listens on one or several addresses, and stops within a deadline."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from email.utils import formatdate
+from typing import Any
+
+from uvicorn.config import Config as UvicornConfig
+from uvicorn.server import ServerState
+
+from hutong.config import Limits
+from hutong.http.failures import header_lines
+from hutong.http.protocol import TRUSTED_PROXIES, Connection, Shared
+
+log = logging.getLogger("hutong.http")
+
+CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"X-Requested-With, Content-Type, Authorization"),
+    (b"access-control-expose-headers", b"Retry-After"),
+)
+"""Source: Client-Server API v1.19, "Web Browser Clients"."""
+SAFE = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+BACKLOG = 2_048
+TICK_SECONDS = 1.0
+FLUSH_SECONDS = 1.0
+
+Bind = tuple[str, int, str | None]
+"""Host, port (0: any free one) and the region whose address it is, or None when it serves all."""
+
+
+class HttpServer:
+    """Serves `app` on each of `binds`, in the running event loop.
+
+    `headers` go on every answer, also on those that never reach the app; `wall_clock` (seconds since 1970) dates them.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        binds: Sequence[Bind],
+        limits: Limits | None = None,
+        *,
+        headers: Iterable[tuple[bytes, bytes]] = (*CORS, *SAFE),
+        trusted_proxies: frozenset[str] = TRUSTED_PROXIES,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._binds = binds
+        self._fixed_headers = header_lines(headers)
+        self._wall_clock = wall_clock
+        self._shared = Shared(limits or Limits(), self._fixed_headers, trusted_proxies)
+        self._state = ServerState()
+        self._uvicorn = UvicornConfig(
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+        )
+        self._listeners: list[asyncio.Server] = []
+        self._tick: asyncio.TimerHandle | None = None
+        self.ports: list[int] = []
+        """The port of each bind, in order, once started."""
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._state.connections)
+
+    async def start(self) -> None:
+        """Listen. Raises: OSError naming the address that cannot be had; then nothing listens."""
+        self._uvicorn.load()
+        loop = asyncio.get_running_loop()
+        try:
+            for host, port, region in self._binds:
+                sockets = await _listening(host, port)
+                self.ports.append(sockets[0].getsockname()[1])
+                for sock in sockets:
+                    self._listeners.append(await loop.create_server(self._factory(region), sock=sock, backlog=BACKLOG))
+        except OSError:
+            await self.stop(0)
+            raise
+        self._every_tick()
+
+    async def stop(self, grace_seconds: float = 3.0) -> None:
+        """Accept nothing new, let go of who waits, give the rest `grace_seconds`, then break off. May be repeated."""
+        self._shared.stopping = True
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(set(self._state.tasks), timeout=grace_seconds)
+        for task in list(self._state.tasks):
+            task.cancel()
+        if self._state.tasks:
+            log.warning("broke off %d requests that did not end in time", len(self._state.tasks))
+            await asyncio.wait(set(self._state.tasks), timeout=FLUSH_SECONDS)
+        if self._state.connections:
+            self._shared.all_gone.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._shared.all_gone.wait(), FLUSH_SECONDS)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+
+    def _factory(self, region: str | None) -> Callable[[], Connection]:
+        return lambda: Connection(self._uvicorn, self._state, self._shared, region)
+
+    def _every_tick(self) -> None:
+        """Once a second: the date, and what is overdue."""
+        loop = asyncio.get_running_loop()
+        date = formatdate(self._wall_clock(), usegmt=True).encode()
+        self._shared.headers = b"date: %b\r\n" % date + self._fixed_headers
+        self._shared.sweep(loop.time())
+        limits = self._shared.limits
+        shortest = min(limits.header_seconds_max, limits.request_seconds_max, limits.idle_seconds_max)
+        self._tick = loop.call_later(min(TICK_SECONDS, shortest / 4), self._every_tick)
+
+
+async def _listening(host: str, port: int) -> list[socket.socket]:
+    """A bound socket for each address of `host`, all with the same port."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setblocking(False)
+            try:
+                sock.bind((address[0], port, *address[2:]))
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL and len(found) > 1:
+                    sockets.remove(sock)  # `localhost` has an IPv6 address also where IPv6 is switched off
+                    sock.close()
+                    continue
+                raise OSError(error.errno, f"cannot listen on {host}, port {port}: {error.strerror}") from None
+            port = sock.getsockname()[1]
+        if not sockets:
+            raise OSError(
+                errno.EADDRNOTAVAIL, f"cannot listen on {host}, port {port}: this machine has no such address"
+            )
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
