@@ -1,0 +1,105 @@
+"""Numbered SQL files that bring a cell's database to the tables this version works with, and the cell's one row `rev`.
+
+A file is `migrations/0002_what_it_does.sql`; it runs once, whole, in the order of the numbers. Tables are declared in
+Python; a test holds what the files make against the declarations.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import asyncpg
+
+from hutong.ids import CellNo
+
+LOCK = int.from_bytes(b"hutong")
+"""The advisory lock under which migrations run. A writer's lock is the small number of its cell."""
+_FILE = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
+GEN_MAX = 1 << 32
+
+
+class WrongDatabase(Exception):
+    """The database is another cell's, or of another version; the message says which. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    number: int
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class Rev:
+    """What a database says of itself: its generation (in every token) and the number of its last migration."""
+
+    gen: int
+    schema: int
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """Every migration, in order: 1, 2, 3 ... without a gap."""
+    found = []
+    for file in resources.files("hutong.engines").joinpath("migrations").iterdir():
+        match = _FILE.fullmatch(file.name)
+        if match:
+            found.append(Migration(int(match[1]), file.name, file.read_text(encoding="utf-8")))
+    found.sort(key=lambda migration: migration.number)
+    assert [migration.number for migration in found] == list(range(1, len(found) + 1)), "a gap between migrations"
+    return tuple(found)
+
+
+async def migrate(connection: "asyncpg.Connection[asyncpg.Record]", cell: CellNo, new_gen: Callable[[], int]) -> Rev:
+    """Bring the database of `cell` up to date. A new one gets the generation that `new_gen` gives (1 to 2**32 - 1).
+
+    Two that start at once run one after the other. All of it is one transaction: it happens, or nothing does.
+
+    Raises: WrongDatabase.
+    """
+    known = migrations()
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        rev = await read_rev(connection, cell)
+        done = 0 if rev is None else rev.schema
+        if done > len(known):
+            raise WrongDatabase(
+                f"the database of cell {cell} is of version {done}, this hutong knows versions up to {len(known)}:"
+                " run the newer hutong"
+            )
+        for migration in known[done:]:
+            await connection.execute(migration.sql)
+        if rev is None:
+            gen = new_gen()
+            assert 0 < gen < GEN_MAX
+            await connection.execute("INSERT INTO rev (cell, gen, schema) VALUES ($1, $2, $3)", cell, gen, len(known))
+            return Rev(gen, len(known))
+        if done < len(known):
+            await connection.execute("UPDATE rev SET schema = $1", len(known))
+        return Rev(rev.gen, len(known))
+
+
+async def read_rev(connection: "asyncpg.Connection[asyncpg.Record]", cell: CellNo) -> Rev | None:
+    """What the database says of itself; None when it has no tables yet.
+
+    Raises: WrongDatabase when it is another cell's.
+    """
+    if await connection.fetchval("SELECT to_regclass('public.rev')") is None:
+        others = await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        if others:
+            raise WrongDatabase(f"the database given for cell {cell} holds {others} tables that are not hutong's")
+        return None
+    row = await connection.fetchrow("SELECT cell, gen, schema FROM rev")
+    if row is None:
+        raise WrongDatabase(f"the database given for cell {cell} has tables, but does not say whose: restore it again")
+    if row["cell"] != cell:
+        raise WrongDatabase(f"the database given for cell {cell} belongs to cell {row['cell']}")
+    return Rev(row["gen"], row["schema"])
+
+
+async def set_generation(connection: "asyncpg.Connection[asyncpg.Record]", gen: int) -> None:
+    """Say that the database was restored: tokens of another generation start their clients afresh."""
+    assert 0 < gen < GEN_MAX
+    await connection.execute("UPDATE rev SET gen = $1", gen)

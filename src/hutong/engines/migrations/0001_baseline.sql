@@ -1,0 +1,210 @@
+-- Made by `make schema` from the declarations in src/hutong/schema.py.
+
+CREATE TABLE rooms (
+    room int8 NOT NULL,
+    from_seq int8 NOT NULL,
+    home int4 NOT NULL,
+    version int2 NOT NULL,
+    room_id uuid NOT NULL,
+    proj bytea NOT NULL,
+    PRIMARY KEY (room)
+);
+
+CREATE TABLE events (
+    room int8 NOT NULL,
+    seq int8 NOT NULL,
+    pos int8 NOT NULL,
+    sender int8 NOT NULL,
+    skey int8,
+    rel_seq int8,
+    prev_seq int8,
+    redacted_by int8,
+    type int8 NOT NULL,
+    home int4 NOT NULL,
+    minute int4 NOT NULL,
+    notes int4 NOT NULL,
+    value int2,
+    rel_type int2,
+    event_id uuid NOT NULL,
+    PRIMARY KEY (room, seq)
+);
+CREATE UNIQUE INDEX events_by_id ON events (event_id);
+CREATE INDEX events_by_pos ON events (room, pos);
+CREATE INDEX events_by_relation ON events (room, rel_seq) WHERE rel_seq IS NOT NULL;
+CREATE INDEX events_of_state ON events (room, type, skey, seq) WHERE skey IS NOT NULL;
+
+CREATE TABLE state (
+    room int8 NOT NULL,
+    skey int8 NOT NULL,
+    seq int8 NOT NULL,
+    type int8 NOT NULL,
+    PRIMARY KEY (room, type, skey)
+);
+
+CREATE TABLE members (
+    room int8 NOT NULL,
+    ref int8 NOT NULL,
+    account int8,
+    seq int8 NOT NULL,
+    home int4 NOT NULL,
+    membership int2 NOT NULL,
+    forgotten bool NOT NULL,
+    PRIMARY KEY (room, ref)
+);
+CREATE UNIQUE INDEX members_by_account ON members (account, room) WHERE account IS NOT NULL;
+
+CREATE TABLE room_cells (
+    room int8 NOT NULL,
+    from_seq int8 NOT NULL,
+    cell int4 NOT NULL,
+    role int2 NOT NULL,
+    PRIMARY KEY (room, cell)
+);
+
+CREATE TABLE log (
+    pos int8 NOT NULL,
+    room int8 NOT NULL,
+    a int8 NOT NULL,
+    b int8 NOT NULL,
+    kind int2 NOT NULL,
+    PRIMARY KEY (pos)
+);
+
+CREATE TABLE out (
+    n int8 NOT NULL,
+    room int8 NOT NULL,
+    seq int8 NOT NULL,
+    a int8 NOT NULL,
+    b int8 NOT NULL,
+    thread int8 NOT NULL,
+    dest int4 NOT NULL,
+    kind int2 NOT NULL,
+    PRIMARY KEY (dest, n)
+);
+
+CREATE TABLE in_cursor (
+    n int8 NOT NULL,
+    src int4 NOT NULL,
+    PRIMARY KEY (src)
+);
+
+CREATE TABLE voided (
+    minute int4 NOT NULL,
+    event_id uuid NOT NULL,
+    PRIMARY KEY (event_id)
+);
+
+CREATE TABLE content (
+    account int8 NOT NULL,
+    room int8 NOT NULL,
+    room_home int4 NOT NULL,
+    state int2 NOT NULL,
+    id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (id)
+);
+ALTER TABLE content ALTER COLUMN body SET STATISTICS 0;
+CREATE INDEX content_pending ON content (id) WHERE state = 1;
+
+CREATE TABLE txns (
+    account int8 NOT NULL,
+    device int8 NOT NULL,
+    minute int4 NOT NULL,
+    event_id uuid NOT NULL,
+    txn bytea NOT NULL,
+    PRIMARY KEY (account, device, txn)
+);
+
+CREATE TABLE strangers (
+    room int8 NOT NULL,
+    ref int8 NOT NULL,
+    account int8 NOT NULL,
+    id uuid NOT NULL,
+    user_id bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (room, ref)
+);
+ALTER TABLE strangers ALTER COLUMN user_id SET STATISTICS 0;
+
+CREATE TABLE account_data (
+    account int8 NOT NULL,
+    room int8 NOT NULL,
+    pos int8 NOT NULL,
+    id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL NOT NULL,
+    type_key bytea NOT NULL,
+    PRIMARY KEY (account, room, type_key)
+);
+ALTER TABLE account_data ALTER COLUMN body SET STATISTICS 0;
+CREATE INDEX account_data_by_pos ON account_data (account, pos);
+
+CREATE TABLE receipts (
+    room int8 NOT NULL,
+    ref int8 NOT NULL,
+    thread int8 NOT NULL,
+    seq int8 NOT NULL,
+    pos int8 NOT NULL,
+    minute int4 NOT NULL,
+    rtype int2 NOT NULL,
+    PRIMARY KEY (room, ref, rtype, thread)
+);
+
+CREATE TABLE highlights (
+    account int8 NOT NULL,
+    room int8 NOT NULL,
+    seq int8 NOT NULL,
+    PRIMARY KEY (account, room, seq)
+);
+
+CREATE TABLE rev (
+    gen int8 NOT NULL,
+    cell int4 NOT NULL,
+    schema int4 NOT NULL,
+    PRIMARY KEY (cell)
+);
+
+CREATE TABLE accounts (
+    account int8 NOT NULL,
+    since int4 NOT NULL,
+    state int2 NOT NULL,
+    bucket int2 NOT NULL,
+    id uuid,
+    password_id uuid,
+    person bytea STORAGE EXTERNAL,
+    password bytea STORAGE EXTERNAL,
+    name_key bytea NOT NULL,
+    PRIMARY KEY (account)
+);
+ALTER TABLE accounts ALTER COLUMN person SET STATISTICS 0;
+ALTER TABLE accounts ALTER COLUMN password SET STATISTICS 0;
+CREATE UNIQUE INDEX accounts_by_name ON accounts (name_key);
+CREATE INDEX accounts_unfinished ON accounts (state) WHERE state IN (2, 4);
+
+CREATE TABLE devices (
+    account int8 NOT NULL,
+    device int8 NOT NULL,
+    seen int4 NOT NULL,
+    id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (account, device)
+);
+ALTER TABLE devices ALTER COLUMN body SET STATISTICS 0;
+
+CREATE TABLE tokens (
+    account int8 NOT NULL,
+    expires int8,
+    device int8 NOT NULL,
+    gen int4 NOT NULL,
+    kind int2 NOT NULL,
+    token bytea NOT NULL,
+    PRIMARY KEY (token)
+);
+CREATE INDEX tokens_by_device ON tokens (account, device);
+
+CREATE TABLE filters (
+    account int8 NOT NULL,
+    id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL NOT NULL,
+    digest bytea NOT NULL,
+    PRIMARY KEY (account, digest)
+);
+ALTER TABLE filters ALTER COLUMN body SET STATISTICS 0;
