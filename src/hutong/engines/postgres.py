@@ -183,7 +183,8 @@ class EmbeddedPostgres:
         log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         with _reachable(self.directory, found) as (path, inherited), self.log_file.open("ab") as output:
             process = subprocess.Popen(
-                [str(found.server / "postgres"), "-D", path],
+                # The second setting does nothing: it shows in a list of processes whose server this is.
+                [str(found.server / "postgres"), "-D", path, "-c", f"hutong.directory={self.directory}"],
                 pass_fds=inherited,
                 stdout=output,
                 stderr=output,
