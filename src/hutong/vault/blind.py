@@ -20,7 +20,9 @@ class BlindIndex:
         self._device = subkey(root_key, "blind index: device")
         self._bucket = subkey(root_key, "blind index: bucket")
         self._type = subkey(root_key, "blind index: type")
+        self._filter = subkey(root_key, "blind index: filter")
         self._transaction = subkey(root_key, "blind index: transaction")
+        self._room = subkey(root_key, "blind index: room")
 
     def name(self, localpart: str) -> bytes:
         """16 bytes by which an account is found."""
@@ -38,6 +40,17 @@ class BlindIndex:
         """16 bytes that stand for a type of account data."""
         return digest(self._type, type.encode(), "sha256")[:HASH_BYTES]
 
+    def filter(self, body: bytes) -> bytes:
+        """16 bytes that stand for the JSON of a filter."""
+        return digest(self._filter, body, "sha256")[:HASH_BYTES]
+
     def transaction(self, path: str, transaction_id: str) -> bytes:
         """16 bytes that stand for a transaction id on one path."""
         return digest(self._transaction, f"{path}\0{transaction_id}".encode(), "sha256")[:HASH_BYTES]
+
+    def room_code(self, room_id: bytes, text: str) -> int:
+        """63 bits, negative: how the room with this 128-bit id writes a type or state key that is no code.
+
+        Every room has its own, so equal texts in two rooms do not look equal.
+        """
+        return -1 - (int.from_bytes(digest(self._room, room_id + text.encode(), "sha256")[:8], "big") >> 1)

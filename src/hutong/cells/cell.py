@@ -1,0 +1,256 @@
+"""One cell, put together: its writer and everything that reads and feeds it. What it answers other cells is here too."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+
+from hutong import config
+from hutong.cells.append import AppendOp, Home
+from hutong.cells.batch import Batch
+from hutong.cells.directory import Directory
+from hutong.cells.link import InProcessLinks, LinkDown
+from hutong.cells.memory import Memory
+from hutong.cells.messages import (
+    Append,
+    Codes,
+    CodesReply,
+    Contents,
+    EventById,
+    Locate,
+    NamesOf,
+    Page,
+    PageReply,
+    Pull,
+    Push,
+    RefOf,
+    RoomFacts,
+    Settle,
+    Snapshot,
+    StateAt,
+)
+from hutong.cells.names import Names, People
+from hutong.cells.ops import ContentLive, ContentVoid, VoidEvent
+from hutong.cells.reads import Reads
+from hutong.cells.records import Envelope
+from hutong.cells.replication import Replication
+from hutong.cells.tail import Tail
+from hutong.cells.transactions import Transactions
+from hutong.cells.view import View
+from hutong.cells.words import WordsReader
+from hutong.cells.writer import Writer
+from hutong.errors import NotFound, RegionAway
+from hutong.ids import CellNo, HomeNo, Minute, Pos, Seq, room_no
+from hutong.rooms import event_types
+from hutong.vault.blind import BlindIndex
+from hutong.vault.keystore import Keystore
+from hutong.vault.vault import Vault
+
+log = logging.getLogger(__name__)
+
+PAGE_MAX = 1_000
+SETTLE_EVERY_S = 10.0
+HEAD_EVERY_S = 30.0
+
+
+class Cell:
+    def __init__(
+        self,
+        *,
+        settings: config.Cell,
+        region: config.Region,
+        directory: Directory,
+        gen: int,
+        pool: "asyncpg.Pool[Any]",
+        connect: Callable[[], Awaitable["asyncpg.Connection[Any]"]],
+        keystore: Keystore,
+        vault: Vault,
+        blind: BlindIndex,
+        people: People,
+        links: InProcessLinks,
+        now: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self.number: CellNo = settings.number
+        self.region = region
+        self.directory = directory
+        self.gen = gen
+        self.pool = pool
+        self.keystore = keystore
+        self.vault = vault
+        self.blind = blind
+        self.now = now
+        self.random = random
+        self.links = links
+        self.link = links.of(self.number)
+        self.reads = Reads(pool)
+        self.tail = Tail(Pos(0))
+        self.memory = Memory(pool)
+        self.view = View(self.reads, directory.server_name)
+        self.words = WordsReader(self.number, directory, self.reads, vault, self.link)
+        self.names = Names(self.number, region, directory, pool, self.reads, self.link, people, random)
+        self.transactions = Transactions(self.reads)
+        self.home = Home(
+            cell=self.number,
+            directory=directory,
+            reads=self.reads,
+            room_code=blind.room_code,
+            ref=self._ref,
+            accounts_of=self.names.accounts_of,
+            out_numbers={},
+        )
+        self.writer = Writer(self.number, connect, self.memory, self.tail, self._committed)
+        self.replication = Replication(
+            home=self.home,
+            directory=directory,
+            pool=pool,
+            reads=self.reads,
+            memory=self.memory,
+            writer=self.writer,
+            tail=self.tail,
+            words=self.words,
+            names=self.names,
+            link=self.link,
+        )
+        self.sending: set[bytes] = set()
+        """Events on their way to another cell, which nobody must settle meanwhile."""
+        self._chores: list[asyncio.Task[None]] = []
+
+    @property
+    def minute(self) -> Minute:
+        return Minute(int(self.now() // 60))
+
+    async def start(self) -> None:
+        """Take the writer's lock, answer other cells, follow them. Raises NotTheWriter, KeystoreError."""
+        await self.replication.load()
+        self.memory.voided = await self.reads.all_voided()
+        await self.writer.start()
+        self.keystore.check_head(self.gen, self.tail.head)
+        self._serve()
+        self.replication.start()
+        loop = asyncio.get_running_loop()
+        self._chores = [loop.create_task(self._settle_pending()), loop.create_task(self._record_head())]
+
+    async def stop(self) -> None:
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        await self.replication.stop()
+        await self.writer.stop()
+        await self.keystore.record_head(self.gen, self.tail.head)
+
+    def _committed(self, batch: Batch) -> None:
+        for record in batch.records:
+            if record.event is not None and record.words is not None:
+                self.words.keep(record.event.env.event_id, record.words)
+        self.view.committed(batch)
+        self.replication.committed(batch)
+
+    async def _ref(self, user_id: str, room: Any) -> Any:
+        try:
+            return await self.names.ref(user_id, room)
+        except LinkDown as down:
+            raise self.away(down.dest) from None
+
+    def away(self, cell: CellNo) -> RegionAway:
+        """The error for a client when `cell` cannot be asked."""
+        return RegionAway(self.directory.region_of_cell(cell).name)
+
+    def cell_of(self, home: HomeNo) -> CellNo:
+        return self.directory.cell_of(home)
+
+    # What other cells ask.
+
+    def _serve(self) -> None:
+        serve = self.links.serve
+        serve(self.number, Append, self._answer_append)
+        serve(self.number, Settle, self._answer_settle)
+        serve(self.number, Contents, self.words.answer)
+        serve(self.number, NamesOf, self.names.answer)
+        serve(self.number, RefOf, self.names.answer_ref)
+        serve(self.number, Pull, self.replication.answer_pull)
+        serve(self.number, Push, self.replication.answer_push)
+        serve(self.number, Snapshot, self.replication.answer_snapshot)
+        serve(self.number, Page, self._answer_page)
+        serve(self.number, StateAt, self._answer_state)
+        serve(self.number, EventById, self._answer_event)
+        serve(self.number, Codes, self._answer_codes)
+        serve(self.number, Locate, self._answer_locate)
+
+    async def _answer_append(self, _: CellNo, request: Append) -> Seq:
+        return await self.writer.submit(AppendOp(self.home, request.room, request.draft))
+
+    async def _answer_settle(self, _: CellNo, request: Settle) -> Seq | None:
+        # Void it first, then look: whatever is there now was there before, and nothing can come after.
+        event = await self.reads.event_by_id(request.event_id)
+        if event is None:
+            await self.writer.submit(VoidEvent(event_id=request.event_id, minute=self.minute))
+            event = await self.reads.event_by_id(request.event_id)
+        return None if event is None else event.env.seq
+
+    async def _answer_page(self, _: CellNo, request: Page) -> PageReply:
+        limit = min(request.limit, PAGE_MAX)
+        events = await self.reads.page(request.room, request.start, limit, backwards=request.backwards)
+        return PageReply(envelopes=[event.env for event in events], head=await self.reads.head(request.room))
+
+    async def _answer_state(self, _: CellNo, request: StateAt) -> PageReply:
+        events = await self.reads.state_at(request.room, request.at)
+        return PageReply(envelopes=[event.env for event in events], head=await self.reads.head(request.room))
+
+    async def _answer_event(self, _: CellNo, request: EventById) -> Envelope | None:
+        event = await self.reads.event_by_id(request.event_id)
+        return event.env if event is not None and event.env.room == request.room else None
+
+    async def _answer_codes(self, _: CellNo, request: Codes) -> CodesReply:
+        row = await self.reads.room(request.room)
+        if row is None:
+            raise NotFound("room_id: no such room")
+        return self.codes_of(row["room_id"].bytes, request.type, request.state_key)
+
+    def codes_of(self, room_id: bytes, type: str, state_key: str | None) -> CodesReply:
+        """How a room that is at home here writes a type and a state key that is no user id."""
+        code = event_types.code_of(type)
+        number = self.blind.room_code(room_id, type) if code is None else code
+        skey = None if state_key is None else self.blind.room_code(room_id, state_key) if state_key else 0
+        return CodesReply(type=number, skey=skey)
+
+    async def _answer_locate(self, _: CellNo, request: Locate) -> RoomFacts | None:
+        facts = await self.replication.facts(room_no(request.room_id))
+        at_home = facts is not None and self.cell_of(facts.home) == self.number
+        return facts if at_home and facts is not None and facts.room_id == request.room_id else None
+
+    # What a cell does for itself, now and then.
+
+    async def _settle_pending(self) -> None:
+        while True:
+            try:
+                for event_id, room, home, account in await self.reads.pending():
+                    if event_id in self.sending:
+                        continue
+                    seq = await self.link.call(self.cell_of(home), Settle(room=room, event_id=event_id))
+                    await self.settled(event_id, account, seq)
+            except LinkDown:
+                pass  # its turn comes again
+            except Exception:
+                log.exception("cell %s: pending content could not be settled", self.number)
+            await asyncio.sleep(SETTLE_EVERY_S)
+
+    async def settled(self, event_id: bytes, account: Any, seq: Seq | None) -> None:
+        """The room's home has said what became of an event: its content stays, or goes with its transaction."""
+        if seq is not None:
+            await self.writer.submit(ContentLive(event_id=event_id))
+            return
+        txn = await self.reads.txn_of(account, event_id)
+        if txn is not None:
+            self.transactions.forget((txn.account, txn.device), txn.key)
+        await self.writer.submit(ContentVoid(event_id=event_id, txn=txn))
+
+    async def _record_head(self) -> None:
+        while True:
+            await asyncio.sleep(HEAD_EVERY_S)
+            try:
+                await self.keystore.record_head(self.gen, self.tail.head)
+            except OSError:
+                log.exception("cell %s: the keystore could not record the head of the log", self.number)

@@ -1,0 +1,268 @@
+"""Every request that a cell may send another, with its reply. Words and user ids in them are in memory only."""
+
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+from hutong.cells.link import Request
+from hutong.cells.records import Envelope, Words
+from hutong.ids import HomeNo, MemberRef, Minute, RoomNo, Seq
+
+
+class Draft(Struct, frozen=True, array_like=True, kw_only=True):
+    """An event before the room's home has numbered it. Its sender's home made the id and keeps the content."""
+
+    event_id: bytes
+    home: HomeNo
+    sender: MemberRef
+    minute: Minute
+    words: Words
+    target: MemberRef | None = None
+    """Of m.room.member: whom it is about, and where that person's home is."""
+    target_home: HomeNo | None = None
+    own_state_key: bool = False
+    """The state key is the sender's own user id."""
+    notify: bool = False
+    """By the default push rules, everybody else in the room hears of it."""
+    relates_to: bytes | None = None
+    """The id of the event that it relates to, with the code of the relation."""
+    rel_type: int | None = None
+    redacts: bytes | None = None
+    mentions: tuple[str, ...] = ()
+    """The user ids that `m.mentions` names."""
+    mentions_room: bool = False
+
+
+class Append(Request[Seq], frozen=True, kw_only=True):
+    """Put `draft` at the end of `room`, whose home the asked cell is. Idempotent by the event's id.
+
+    Raises what the room's rules say, and `M_NOT_FOUND` when the event was voided meanwhile.
+    """
+
+    flow: ClassVar[str] = "append"
+    reply: ClassVar[Any] = int
+    room: RoomNo
+    draft: Draft
+
+
+class Settle(Request[Seq | None], frozen=True, kw_only=True):
+    """What became of an event that was sent to `room`: its seq, or None, and then it never comes to be."""
+
+    flow: ClassVar[str] = "settle"
+    reply: ClassVar[Any] = int | None
+    room: RoomNo
+    event_id: bytes
+
+
+class Gone(Struct, frozen=True, tag="gone"):
+    """Erased or redacted. Authoritative: "unreachable" never becomes this."""
+
+
+class Found(Struct, frozen=True, tag="found"):
+    words: Words
+
+
+class Contents(Request[list[Found | Gone]], frozen=True, kw_only=True):
+    """The contents of events whose authors are at home in the asked cell, in the order of `ids`."""
+
+    flow: ClassVar[str] = "contents"
+    reply: ClassVar[Any] = list[Found | Gone]
+    ids: list[bytes]
+
+
+class NamesOf(Request[list[str | None]], frozen=True, kw_only=True):
+    """The user ids of members who are at home in the asked cell; None: erased."""
+
+    flow: ClassVar[str] = "names"
+    reply: ClassVar[Any] = list[str | None]
+    members: list[tuple[RoomNo, MemberRef]]
+
+
+class RefReply(Struct, frozen=True):
+    ref: MemberRef
+    home: HomeNo
+
+
+class RefOf(Request[RefReply | None], frozen=True, kw_only=True):
+    """The ref of a person of the asked region in `room`, made when there is none yet; None: no such account."""
+
+    flow: ClassVar[str] = "ref"
+    reply: ClassVar[Any] = RefReply | None
+    user_id: str
+    room: RoomNo
+
+
+class OutRow(Struct, frozen=True, array_like=True, kw_only=True):
+    """One row of `out` on its way, with what it brings."""
+
+    n: int
+    room: RoomNo
+    seq: Seq
+    kind: int
+    a: int = 0
+    b: int = 0
+    thread: int = 0
+    envelope: Envelope | None = None
+    redacts: Envelope | None = None
+    """Of a redaction: the event that it redacts."""
+
+
+class Pull(Request[list[OutRow]], frozen=True, kw_only=True):
+    """The rows for the asking cell after number `after`, in order; rows up to it may be forgotten."""
+
+    flow: ClassVar[str] = "pull"
+    reply: ClassVar[Any] = list[OutRow]
+    after: int
+    limit: int
+
+
+class Push(Request[None], frozen=True, kw_only=True):
+    """The bell: there are rows for the asked cell up to number `last`. Carries contents and names, in memory only."""
+
+    flow: ClassVar[str] = "push"
+    reply: ClassVar[Any] = None
+    last: int
+    rows: list[OutRow] = []
+    words: list[tuple[bytes, Words]] = []
+    names: list[tuple[RoomNo, MemberRef, str]] = []
+
+
+class RoomFacts(Struct, frozen=True, kw_only=True):
+    """What a cell must know of a room before it can keep a copy of its timeline."""
+
+    room: RoomNo
+    room_id: bytes
+    home: HomeNo
+    version: int
+    proj: bytes
+
+
+class SnapshotReply(Struct, frozen=True, kw_only=True):
+    facts: RoomFacts
+    state: list[Envelope]
+    receipts: list[tuple[MemberRef, int, int, Seq, Minute]]
+
+
+class Snapshot(Request[SnapshotReply], frozen=True, kw_only=True):
+    """`room`, whose home the asked cell is, for a cell that begins to keep a copy of it after seq `at`.
+
+    `state` is that after `at`, and empty with `facts_only`: for a cell that only has somebody who is invited.
+    """
+
+    flow: ClassVar[str] = "snapshot"
+    reply: ClassVar[Any] = SnapshotReply
+    room: RoomNo
+    at: Seq
+    facts_only: bool = False
+
+
+class PageReply(Struct, frozen=True, kw_only=True):
+    envelopes: list[Envelope]
+    head: Seq
+
+
+class Page(Request[PageReply], frozen=True, kw_only=True):
+    """Up to `limit` events of `room` after (or, `backwards`, before) seq `start`."""
+
+    flow: ClassVar[str] = "page"
+    reply: ClassVar[Any] = PageReply
+    room: RoomNo
+    start: Seq
+    backwards: bool
+    limit: int
+
+
+class StateAt(Request[PageReply], frozen=True, kw_only=True):
+    """The state events of `room` as they were after seq `at`."""
+
+    flow: ClassVar[str] = "state"
+    reply: ClassVar[Any] = PageReply
+    room: RoomNo
+    at: Seq
+
+
+class EventById(Request[Envelope | None], frozen=True, kw_only=True):
+    flow: ClassVar[str] = "event"
+    reply: ClassVar[Any] = Envelope | None
+    room: RoomNo
+    event_id: bytes
+
+
+class CodesReply(Struct, frozen=True):
+    type: int
+    skey: int | None
+
+
+class Codes(Request[CodesReply], frozen=True, kw_only=True):
+    """How `room` writes a type and a state key that are no codes of the specification; its home holds the key."""
+
+    flow: ClassVar[str] = "codes"
+    reply: ClassVar[Any] = CodesReply
+    room: RoomNo
+    type: str
+    state_key: str | None
+
+
+class Locate(Request[RoomFacts | None], frozen=True, kw_only=True):
+    """The facts about the room with this id when the asked cell is its home."""
+
+    flow: ClassVar[str] = "locate"
+    reply: ClassVar[Any] = RoomFacts | None
+    room_id: bytes
+
+
+class Stripped(Request[bytes], frozen=True, kw_only=True):
+    """The stripped state of `room` as a JSON array, for a person who is invited and cannot look inside yet."""
+
+    flow: ClassVar[str] = "stripped"
+    reply: ClassVar[Any] = bytes
+    room: RoomNo
+
+
+class ProfileOf(Request[bytes | None], frozen=True, kw_only=True):
+    """The public profile of a person of the asked region, as JSON; None: no such account."""
+
+    flow: ClassVar[str] = "profile"
+    reply: ClassVar[Any] = bytes | None
+    user_id: str
+
+
+class ReceiptMoved(Request[None], frozen=True, kw_only=True):
+    """A member who is at home in the asking cell has read up to `seq`; the asked cell is the room's home."""
+
+    flow: ClassVar[str] = "receipts"
+    reply: ClassVar[Any] = None
+    room: RoomNo
+    ref: MemberRef
+    rtype: int
+    thread: int
+    seq: Seq
+    minute: Minute
+
+
+class Typing(Request[None], frozen=True, kw_only=True):
+    """A member types, or stopped (`ms` 0). To the room's home; from there to every cell of the room."""
+
+    flow: ClassVar[str] = "typing"
+    reply: ClassVar[Any] = None
+    room: RoomNo
+    ref: MemberRef
+    ms: int
+
+
+class EraseRef(Request[None], frozen=True, kw_only=True):
+    """The person behind `ref` is erased: drop what is cached or derived of them in `room`."""
+
+    flow: ClassVar[str] = "erase"
+    reply: ClassVar[Any] = None
+    room: RoomNo
+    ref: MemberRef
+
+
+class ContentGone(Request[None], frozen=True, kw_only=True):
+    """An event whose author is at home in the asked cell was redacted: delete its content."""
+
+    flow: ClassVar[str] = "content_gone"
+    reply: ClassVar[Any] = None
+    room: RoomNo
+    event_id: bytes

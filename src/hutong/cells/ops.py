@@ -1,0 +1,161 @@
+"""The operations that number no event: staging content, markers, account data, giving an event up.
+
+`append` holds those that do, `ingest` what arrives from other cells.
+"""
+
+from msgspec import Struct, structs
+
+from hutong.cells.append import Home
+from hutong.cells.batch import Batch, Bell
+from hutong.cells.codes import CellRole, ContentState, OutKind, ReceiptType
+from hutong.cells.memory import Memory, NotLoaded, RoomState
+from hutong.cells.records import ReceiptRow, Txn
+from hutong.ids import AccountNo, HomeNo, MemberRef, Minute, RoomNo, Seq
+
+
+class _Op(Struct, kw_only=True):
+    async def prepare(self, memory: Memory) -> None:
+        """Nothing to look up."""
+
+    async def found(self) -> None:
+        """No row of these collides with another."""
+
+
+class StageContent(_Op, kw_only=True):
+    """Write the content of an event that goes to another cell, before it goes: it must not be lost on the way."""
+
+    event_id: bytes
+    account: AccountNo
+    room: RoomNo
+    room_home: HomeNo
+    body: bytes
+    minute: Minute
+    txn: Txn | None
+
+    def form(self, batch: Batch, memory: Memory) -> None:
+        batch.content(self.event_id, self.account, ContentState.PENDING, self.room, self.room_home, self.body)
+        if self.txn is not None:
+            batch.txn(self.txn.account, self.txn.device, self.txn.key, self.event_id, self.minute)
+
+
+class ContentLive(_Op, kw_only=True):
+    """The room's home has the event: its content stays."""
+
+    event_id: bytes
+
+    def form(self, batch: Batch, memory: Memory) -> None:
+        batch.content_live(self.event_id)
+
+
+class ContentVoid(_Op, kw_only=True):
+    """The event was refused, or never came to be: its content and its transaction go."""
+
+    event_id: bytes
+    txn: Txn | None
+
+    def form(self, batch: Batch, memory: Memory) -> None:
+        batch.content_gone(self.event_id)
+        if self.txn is not None:
+            batch.txn_gone(self.txn.account, self.txn.device, self.txn.key)
+
+
+class VoidEvent(_Op, kw_only=True):
+    """At the room's home: an event that has not arrived must not arrive later."""
+
+    event_id: bytes
+    minute: Minute
+
+    def form(self, batch: Batch, memory: Memory) -> None:
+        memory.voided.add(self.event_id)
+        batch.voided(self.event_id, self.minute)
+
+
+class MarkRead(_Op, kw_only=True):
+    """Move a marker of somebody forward. Its result: whether it moved. Nobody is woken for one that stands still.
+
+    At the room's home, public markers go on to the other cells of the room.
+    """
+
+    room: RoomNo
+    ref: MemberRef
+    rtype: int
+    thread: int
+    seq: Seq
+    minute: Minute
+    home: Home
+    _state: RoomState | None = None
+
+    async def prepare(self, memory: Memory) -> None:
+        self._state = await memory.load(self.room)
+        if self._state is not None:
+            await memory.load_receipts(self._state, [(self.ref, self.rtype, self.thread)])
+
+    def form(self, batch: Batch, memory: Memory) -> bool:
+        state = self._state
+        if state is None:
+            return False
+        if memory.room(self.room) is not state:
+            raise NotLoaded
+        key = (self.ref, self.rtype, self.thread)
+        if state.receipts.get(key, 0) >= self.seq:
+            return False
+        state.receipts[key] = self.seq
+        batch.touched.add(self.room)
+        batch.receipt(
+            ReceiptRow(
+                room=self.room, ref=self.ref, rtype=self.rtype, thread=self.thread, seq=self.seq, minute=self.minute,
+                pos=batch.receipt_pos(self.room),
+            )
+        )  # fmt: skip
+        if self.rtype == ReceiptType.READ and self.home.directory.cell_of(state.home) == self.home.cell:
+            self._tell(batch, state)
+        return True
+
+    def _tell(self, batch: Batch, state: RoomState) -> None:
+        for cell, role in state.cells.items():
+            if role == CellRole.MEMBER:
+                n = self.home.out_numbers.get(cell, 0) + 1
+                self.home.out_numbers[cell] = n
+                batch.out(
+                    Bell(
+                        dest=cell, n=n, room=self.room, seq=self.seq, kind=OutKind.RECEIPT, a=self.ref,
+                        b=self.rtype << 32 | self.minute, thread=self.thread,
+                    )
+                )  # fmt: skip
+
+
+class PutAccountData(_Op, kw_only=True):
+    """Global (room 0) or per-room account data. `type_key`: the blind index of its type; `body`: sealed for `id`."""
+
+    account: AccountNo
+    room: RoomNo
+    type_key: bytes
+    id: bytes
+    body: bytes
+
+    def form(self, batch: Batch, memory: Memory) -> None:
+        batch.account_data(self.account, self.room, self.type_key, self.id, self.body)
+
+
+class Forget(_Op, kw_only=True):
+    """A person who is not in the room any more does not want to see it in lists."""
+
+    account: AccountNo
+    room: RoomNo
+    ref: MemberRef
+    _state: RoomState | None = None
+
+    async def prepare(self, memory: Memory) -> None:
+        self._state = await memory.load(self.room)
+        if self._state is not None:
+            await memory.load_members(self._state, [self.ref])
+
+    def form(self, batch: Batch, memory: Memory) -> None:
+        if self._state is None or memory.room(self.room) is not self._state:
+            raise NotLoaded
+        member = self._state.members[self.ref]
+        forgotten = structs.replace(member, forgotten=True)
+        self._state.members[self.ref] = forgotten
+        batch.touched.add(self.room)
+        batch.member(forgotten)
+        batch.membership(self.room, self.ref, self.account)

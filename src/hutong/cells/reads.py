@@ -1,0 +1,139 @@
+"""Committed reads of the positioned tables, one statement each. What `/sync` reads is in `sync_reads`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asyncpg import Pool
+from asyncpg.pgproto.pgproto import UUID
+
+from hutong.cells.codes import ContentState
+from hutong.cells.records import Event, Member, Txn
+from hutong.cells.rows import EVENT_COLUMNS, MEMBER_COLUMNS, event_of, member_of
+from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Minute, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.rooms.event_types import MEMBER, Membership
+
+_BY_ID = f"SELECT {EVENT_COLUMNS} FROM events WHERE event_id = $1"
+_BY_SEQ = f"SELECT {EVENT_COLUMNS} FROM events WHERE room = $1 AND seq = ANY($2::int8[])"
+_AFTER = f"SELECT {EVENT_COLUMNS} FROM events WHERE room = $1 AND seq > $2 ORDER BY seq LIMIT $3"
+_BEFORE = f"SELECT {EVENT_COLUMNS} FROM events WHERE room = $1 AND seq < $2 AND seq >= $4 ORDER BY seq DESC LIMIT $3"
+_STATE_AT = f"""
+    SELECT DISTINCT ON (type, skey) {EVENT_COLUMNS} FROM events
+    WHERE room = $1 AND skey IS NOT NULL AND seq <= $2 ORDER BY type, skey, seq DESC"""
+_STATE_NOW = f"""
+    SELECT {", ".join("e." + name for name in EVENT_COLUMNS.split(", "))} FROM state s
+    JOIN events e ON e.room = s.room AND e.seq = s.seq WHERE s.room = $1
+    UNION ALL
+    SELECT {", ".join("e." + name for name in EVENT_COLUMNS.split(", "))} FROM members m
+    JOIN events e ON e.room = m.room AND e.seq = m.seq WHERE m.room = $1 AND m.membership > 0"""
+_STATE_ONE = f"""
+    SELECT {EVENT_COLUMNS} FROM events
+    WHERE room = $1 AND type = $2 AND skey = $3 AND seq <= $4 ORDER BY seq DESC LIMIT 1"""
+_HEAD = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1"
+_MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND room = $2"
+_MEMBERS = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND membership = ANY($2::int2[])"
+_MEMBERS_BY_REF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND ref = ANY($2::int8[])"
+_ROOMS_OF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND membership = ANY($2::int2[])"
+_ROOM = "SELECT room, room_id, home, version, from_seq, proj FROM rooms WHERE room = $1"
+_NEW_REF = """
+    INSERT INTO members (room, ref, account, home, membership, seq, forgotten)
+    VALUES ($1, $2, $3, $4, 0, 0, false) ON CONFLICT DO NOTHING"""
+_TXNS = "SELECT txn, event_id FROM txns WHERE account = $1 AND device = $2"
+_PENDING = f"SELECT id, room, room_home, account FROM content WHERE state = {ContentState.PENDING}"
+_PENDING_TXN = "SELECT account, device, txn FROM txns WHERE account = $1 AND event_id = $2"
+_CONTENT = "SELECT id, account, state, body FROM content WHERE id = ANY($1::uuid[])"
+_RECEIPTS = "SELECT ref, rtype, thread, seq, minute FROM receipts WHERE room = $1 AND rtype = 1"
+_VOIDED = "SELECT event_id FROM voided"
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Each method is one statement on the pool, and sees what is committed."""
+
+    pool: "Pool[Any]"
+
+    async def event_by_id(self, event_id: bytes) -> Event | None:
+        row = await self.pool.fetchrow(_BY_ID, UUID(event_id))
+        return None if row is None else event_of(row)
+
+    async def events(self, room: RoomNo, seqs: Iterable[Seq]) -> dict[Seq, Event]:
+        rows = await self.pool.fetch(_BY_SEQ, room, list(seqs))
+        return {row["seq"]: event_of(row) for row in rows}
+
+    async def page(self, room: RoomNo, start: Seq, limit: int, *, backwards: bool, floor: Seq = Seq(1)) -> list[Event]:
+        """Up to `limit` events after `start`, or before it and newest first; none below `floor`."""
+        if backwards:
+            rows = await self.pool.fetch(_BEFORE, room, start, limit, floor)
+        else:
+            rows = await self.pool.fetch(_AFTER, room, start, limit)
+        return [event_of(row) for row in rows]
+
+    async def state_at(self, room: RoomNo, at: Seq) -> list[Event]:
+        """The state events as they were after `at`. Cost: reads the history of all state; see `state_now`."""
+        return [event_of(row) for row in await self.pool.fetch(_STATE_AT, room, at)]
+
+    async def state_now(self, room: RoomNo) -> list[Event]:
+        return [event_of(row) for row in await self.pool.fetch(_STATE_NOW, room)]
+
+    async def state_event(self, room: RoomNo, type: TypeCode, skey: StateKeyCode, at: Seq) -> Event | None:
+        row = await self.pool.fetchrow(_STATE_ONE, room, type, skey, at)
+        return None if row is None else event_of(row)
+
+    async def head(self, room: RoomNo) -> Seq:
+        head: Seq = await self.pool.fetchval(_HEAD, room)
+        return head
+
+    async def room(self, room: RoomNo) -> Any:
+        """The row of `rooms`, or None."""
+        return await self.pool.fetchrow(_ROOM, room)
+
+    async def member(self, account: AccountNo, room: RoomNo) -> Member | None:
+        row = await self.pool.fetchrow(_MEMBER, account, room)
+        return None if row is None else member_of(row)
+
+    async def members(self, room: RoomNo, memberships: Sequence[Membership]) -> list[Member]:
+        return [member_of(row) for row in await self.pool.fetch(_MEMBERS, room, memberships)]
+
+    async def members_by_ref(self, room: RoomNo, refs: Iterable[MemberRef]) -> dict[MemberRef, Member]:
+        rows = await self.pool.fetch(_MEMBERS_BY_REF, room, list(refs))
+        return {row["ref"]: member_of(row) for row in rows}
+
+    async def membership_at(self, room: RoomNo, ref: MemberRef, at: Seq) -> Membership | None:
+        """The membership of `ref` after seq `at`; None when it had none."""
+        event = await self.state_event(room, MEMBER, StateKeyCode(ref), at)
+        return None if event is None or event.env.value is None else Membership(event.env.value)
+
+    async def rooms_of(self, account: AccountNo, memberships: Sequence[Membership]) -> list[Member]:
+        return [member_of(row) for row in await self.pool.fetch(_ROOMS_OF, account, memberships)]
+
+    async def give_ref(self, room: RoomNo, ref: MemberRef, account: AccountNo, home: HomeNo) -> Member:
+        """The member record of `account` in `room`, with `ref` if there was none. Has no position: nobody hears of it."""
+        await self.pool.execute(_NEW_REF, room, ref, account, home)
+        member = await self.member(account, room)
+        assert member is not None
+        return member
+
+    async def txns(self, account: AccountNo, device: DeviceNo) -> dict[bytes, bytes]:
+        """The device's transactions that are kept: keyed hash -> event id."""
+        return {txn: event_id.bytes for txn, event_id in await self.pool.fetch(_TXNS, account, device)}
+
+    async def pending(self) -> list[tuple[bytes, RoomNo, HomeNo, AccountNo]]:
+        """The contents whose event is not known to have come to be: (id, room, room's home, account)."""
+        return [(id.bytes, room, home, account) for id, room, home, account in await self.pool.fetch(_PENDING)]
+
+    async def txn_of(self, account: AccountNo, event_id: bytes) -> Txn | None:
+        """The transaction that made an event. Cost: reads all transactions of the account that are kept."""
+        row = await self.pool.fetchrow(_PENDING_TXN, account, UUID(event_id))
+        return None if row is None else Txn(row["account"], row["device"], row["txn"])
+
+    async def contents(self, ids: Iterable[bytes]) -> dict[bytes, tuple[AccountNo, int, bytes]]:
+        """id -> (account, state, sealed)."""
+        rows = await self.pool.fetch(_CONTENT, [UUID(id) for id in ids])
+        return {id.bytes: (account, state, body) for id, account, state, body in rows}
+
+    async def receipts(self, room: RoomNo) -> list[tuple[MemberRef, int, int, Seq, Minute]]:
+        """The public receipts of `room`."""
+        return [tuple(row) for row in await self.pool.fetch(_RECEIPTS, room)]  # type: ignore[misc]
+
+    async def all_voided(self) -> set[bytes]:
+        return {row["event_id"].bytes for row in await self.pool.fetch(_VOIDED)}

@@ -1,0 +1,306 @@
+"""How rooms reach other cells: an outbox that is pulled with a cursor, and a bell that carries contents in memory.
+
+The outbox is the truth; a lost bell costs time, never an event. One task per source ingests in order, so a slow cell
+delays its own records only.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from asyncpg import Pool
+
+from hutong.cells.append import Home
+from hutong.cells.batch import Batch, Bell
+from hutong.cells.codes import LogKind, OutKind
+from hutong.cells.directory import Directory
+from hutong.cells.ingest import Ingest, Snapshots
+from hutong.cells.link import Link, LinkDown
+from hutong.cells.memory import Memory
+from hutong.cells.messages import OutRow, Pull, Push, RoomFacts, Snapshot, SnapshotReply
+from hutong.cells.names import Names
+from hutong.cells.reads import Reads
+from hutong.cells.records import Envelope, Words
+from hutong.cells.rows import EVENT_COLUMNS, event_of
+from hutong.cells.tail import Tail
+from hutong.cells.view import CACHED_MAX, Lru
+from hutong.cells.words import WordsReader
+from hutong.cells.writer import Writer
+from hutong.errors import MatrixError, NotFound
+from hutong.ids import AccountNo, CellNo, RoomNo, Seq
+from hutong.rooms.event_types import MEMBER, STRUCTURAL, Membership, Relation
+
+log = logging.getLogger(__name__)
+
+PULL_ROWS_MAX = 500
+PUSH_ROWS_MAX = 200
+QUIET_PULL_S = 5.0
+"""How long a lost bell can delay an event."""
+RETRY_S = 0.5
+WORDS_WAIT_S = 1.0
+MENTIONS_MAX = 100
+
+_OUT = f"""
+    SELECT o.n, o.room, o.seq, o.kind, o.a, o.b, o.thread, r.proj,
+        {", ".join("e." + name for name in EVENT_COLUMNS.split(", "))}
+    FROM out o
+    LEFT JOIN events e ON e.room = o.room AND e.seq = o.seq AND o.kind <> {OutKind.RECEIPT}
+    LEFT JOIN rooms r ON r.room = o.room
+    WHERE o.dest = $1 AND o.n > $2 ORDER BY o.n LIMIT $3"""
+_CURSORS = "SELECT src, n FROM in_cursor"
+_OUT_NUMBERS = "SELECT dest, max(n) AS n FROM out GROUP BY dest"
+_JSON = msgspec.json.Decoder(dict[str, Any])
+
+
+@dataclass(kw_only=True)
+class _Source:
+    """What has come from one other cell and waits to be ingested."""
+
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    rows: list[OutRow] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+
+
+class Replication:
+    def __init__(
+        self,
+        *,
+        home: Home,
+        directory: Directory,
+        pool: "Pool[Any]",
+        reads: Reads,
+        memory: Memory,
+        writer: Writer,
+        tail: Tail,
+        words: WordsReader,
+        names: Names,
+        link: Link,
+    ) -> None:
+        self._home, self._directory, self._pool, self._reads = home, directory, pool, reads
+        self._memory, self._writer, self._tail = memory, writer, tail
+        self._words, self._names, self._link = words, names, link
+        self._sources: dict[CellNo, _Source] = {}
+        self._waiting: dict[RoomNo, list[tuple[Seq, asyncio.Future[None]]]] = {}
+        self._reached: Lru[RoomNo, Seq] = Lru(CACHED_MAX)
+        """The last seq of each room that was committed here lately."""
+
+    async def load(self) -> None:
+        """Read the counters, before the writer starts."""
+        self._memory.cursors.update({src: n for src, n in await self._pool.fetch(_CURSORS)})
+        self._home.out_numbers.update({dest: n for dest, n in await self._pool.fetch(_OUT_NUMBERS)})
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        for cell in self._directory.cells():
+            if cell != self._home.cell:
+                source = self._sources[cell] = _Source()
+                source.task = loop.create_task(self._follow(cell, source), name=f"{self._home.cell} follows {cell}")
+
+    async def stop(self) -> None:
+        tasks = [source.task for source in self._sources.values() if source.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # The outbox.
+
+    async def answer_pull(self, src: CellNo, request: Pull) -> list[OutRow]:
+        rows = await self._pool.fetch(_OUT, src, request.after, min(request.limit, PULL_ROWS_MAX))
+        answer = []
+        for row in rows:
+            n, room, seq, kind, a, b, thread, proj = row[:8]
+            env = event_of(row[8:]).env if row["event_id"] is not None else None
+            if env is not None and kind == OutKind.EVENT:
+                env = await self._completed(env, proj)
+            redacts = await self._redacted(env) if env is not None and kind == OutKind.EVENT else None
+            answer.append(
+                OutRow(n=n, room=room, seq=seq, kind=kind, a=a, b=b, thread=thread, envelope=env, redacts=redacts)
+            )
+        return answer
+
+    async def _completed(self, env: Envelope, proj: bytes) -> Envelope:
+        """With what a push carries from memory: the target's home, and the projection as it is now."""
+        if env.type == MEMBER and env.skey is not None:
+            members = await self._reads.members_by_ref(env.room, [env.skey])  # type: ignore[list-item]
+            member = members.get(env.skey)  # type: ignore[call-overload]
+            return msgspec.structs.replace(env, target_home=None if member is None else member.home)
+        return msgspec.structs.replace(env, proj=proj) if env.type in STRUCTURAL and env.skey == 0 else env
+
+    async def _redacted(self, env: Envelope) -> Envelope | None:
+        if env.rel_type != Relation.REDACTION or env.rel_seq is None:
+            return None
+        event = (await self._reads.events(env.room, [env.rel_seq])).get(env.rel_seq)
+        return None if event is None else event.env
+
+    def committed(self, batch: Batch) -> None:
+        """Ring the bells of a batch that was committed, and release those who wait for an event to arrive."""
+        for dest, bells in batch.bells.items():
+            self._link.send(dest, self._push(bells))
+        for record in batch.records:
+            if record.kind is LogKind.EVENT and record.event is not None:
+                self._reached.put(record.room, record.event.env.seq)
+                if record.room in self._waiting:
+                    self._release(record.room, record.event.env.seq)
+
+    def _push(self, bells: list[Bell]) -> Push:
+        rows, words, names = [], [], {}
+        for bell in bells[:PUSH_ROWS_MAX]:
+            env = None if bell.event is None else bell.event.env
+            rows.append(
+                OutRow(
+                    n=bell.n, room=bell.room, seq=bell.seq, kind=bell.kind, a=bell.a, b=bell.b, thread=bell.thread,
+                    envelope=env, redacts=bell.redacts,
+                )
+            )  # fmt: skip
+            if env is None:
+                continue
+            if bell.words is not None:
+                words.append((env.event_id, bell.words))
+            refs = [env.sender] if env.type != MEMBER or env.skey is None else [env.sender, env.skey]
+            for ref in refs:
+                name = self._names.cached(env.room, ref)  # type: ignore[arg-type]
+                if name is not None:
+                    names[env.room, ref] = name
+        if any(row.kind == OutKind.GONE for row in rows):
+            rows = []  # such a row needs its event's id: let it be pulled
+        triples = [(room, ref, name) for (room, ref), name in names.items()]
+        return Push(last=bells[-1].n, rows=rows, words=words, names=triples)  # type: ignore[arg-type]
+
+    async def answer_snapshot(self, _: CellNo, request: Snapshot) -> SnapshotReply:
+        facts = await self.facts(request.room)
+        if facts is None:
+            raise NotFound("room_id: no such room")
+        if request.facts_only:
+            return SnapshotReply(facts=facts, state=[], receipts=[])
+        events = await self._reads.state_at(request.room, request.at)
+        refs = [event.env.skey for event in events if event.env.type == MEMBER]
+        members = await self._reads.members_by_ref(request.room, refs)  # type: ignore[arg-type]
+        state = []
+        for event in events:
+            env = event.env
+            member = members.get(env.skey) if env.type == MEMBER else None  # type: ignore[call-overload]
+            state.append(env if member is None else msgspec.structs.replace(env, target_home=member.home))
+        return SnapshotReply(facts=facts, state=state, receipts=await self._reads.receipts(request.room))
+
+    async def facts(self, room: RoomNo) -> RoomFacts | None:
+        row = await self._reads.room(room)
+        if row is None:
+            return None
+        return RoomFacts(
+            room=room, room_id=row["room_id"].bytes, home=row["home"], version=row["version"], proj=row["proj"]
+        )
+
+    # The inbox.
+
+    async def answer_push(self, src: CellNo, push: Push) -> None:
+        for event_id, words in push.words:
+            self._words.keep(event_id, words)
+        for room, ref, name in push.names:
+            self._names.keep(room, ref, name)
+        source = self._sources.get(src)
+        if source is not None:
+            source.rows.extend(push.rows)
+            source.bell.set()
+
+    async def wait_for(self, room: RoomNo, seq: Seq, wait_s: float) -> bool:
+        """Wait until this cell's copy of `room` has reached `seq`; whether it did in time."""
+        if (self._reached.get(room) or 0) >= seq:
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(room, []).append((seq, future))
+        try:
+            async with asyncio.timeout(wait_s):
+                await future
+            return True
+        except TimeoutError:
+            return False
+
+    def _release(self, room: RoomNo, seq: Seq) -> None:
+        left = []
+        for wanted, future in self._waiting[room]:
+            if wanted > seq and not future.done():
+                left.append((wanted, future))
+            elif not future.done():
+                future.set_result(None)
+        if left:
+            self._waiting[room] = left
+        else:
+            del self._waiting[room]
+
+    async def _follow(self, src: CellNo, source: _Source) -> None:
+        """Ingest what `src` has for this cell, for as long as the node lives."""
+        while True:
+            try:
+                if not await self._step(src, source):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(QUIET_PULL_S):
+                            await source.bell.wait()
+            except (LinkDown, MatrixError):
+                await asyncio.sleep(RETRY_S)
+            except Exception:
+                log.exception("cell %s: what cell %s sent could not be ingested", self._home.cell, src)
+                await asyncio.sleep(RETRY_S)
+
+    async def _step(self, src: CellNo, source: _Source) -> bool:
+        """Ingest one portion. Returns whether there may be more at once."""
+        source.bell.clear()
+        cursor = self._memory.cursors.get(src, 0)
+        pushed, source.rows = [row for row in source.rows if row.n > cursor], []
+        contiguous = pushed and all(row.n == cursor + 1 + i for i, row in enumerate(pushed))
+        rows = pushed if contiguous else await self._link.call(src, Pull(after=cursor, limit=PULL_ROWS_MAX))
+        if not rows:
+            return False
+        await self._writer.submit(await self._gather(src, rows))
+        return True
+
+    async def _gather(self, src: CellNo, rows: list[OutRow]) -> Ingest:
+        """Fetch what ingesting these rows takes, before they get positions."""
+        events = [row.envelope for row in rows if row.kind == OutKind.EVENT and row.envelope is not None]
+        watched = [env for env in events if self._tail.watched(env.room) or self._words.cached(env) is not None]
+        words: dict[bytes, Words] = {}
+        if watched:
+            fetched = await self._words.fetch(watched, WORDS_WAIT_S)
+            words = {id: found for id, found in fetched.items() if isinstance(found, Words)}
+            await self._names.fetch((env.room, env.sender) for env in watched)
+        return Ingest(
+            home=self._home,
+            src=src,
+            rows=rows,
+            snapshots=await self._snapshots(src, events),
+            words=words,
+            mentioned={
+                id: await self._mentioned(found) for id, found in words.items() if b'"m.mentions"' in found.json
+            },
+        )
+
+    async def _snapshots(self, src: CellNo, events: Iterable[Envelope]) -> Snapshots:
+        """A snapshot for each event with which this cell begins to follow a room, or to know of it."""
+        snapshots: dict[tuple[RoomNo, Seq], SnapshotReply] = {}
+        followed: dict[RoomNo, bool] = {}
+        for env in events:
+            if env.type != MEMBER or env.target_home is None:
+                continue
+            if self._directory.cell_of(env.target_home) != self._home.cell:
+                continue
+            state = await self._memory.load(env.room)
+            follows = followed.get(env.room, state is not None and self._has_member(state.joined))
+            joins = env.value == Membership.JOIN
+            if (joins and not follows) or (state is None and env.room not in followed):
+                request = Snapshot(room=env.room, at=Seq(env.seq - 1), facts_only=not joins)
+                snapshots[env.room, env.seq] = await self._link.call(src, request)
+            followed[env.room] = follows or joins
+        return snapshots
+
+    def _has_member(self, joined: dict[Any, int]) -> bool:
+        return any(n > 0 and self._directory.cell_of(home) == self._home.cell for home, n in joined.items())
+
+    async def _mentioned(self, words: Words) -> list[AccountNo]:
+        mentions = _JSON.decode(words.json).get("m.mentions")
+        named = mentions.get("user_ids") if isinstance(mentions, dict) else None
+        if not isinstance(named, list):
+            return []
+        return await self._home.accounts_of(user_id for user_id in named[:MENTIONS_MAX] if isinstance(user_id, str))

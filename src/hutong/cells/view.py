@@ -1,0 +1,132 @@
+"""What readers know of rooms and members: committed only, cached, moved on in the same step as the tail."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from hutong.cells.batch import Batch
+from hutong.cells.codes import LogKind
+from hutong.cells.reads import Reads
+from hutong.cells.records import Member
+from hutong.ids import AccountNo, HomeNo, RoomNo, Seq, id_bytes, id_text, room_no
+from hutong.rooms.event_types import MEMBER
+from hutong.rooms.projection import Projection, decode
+
+CACHED_MAX = 100_000
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Lru(Generic[K, V]):
+    """A dictionary that forgets what was longest unused."""
+
+    def __init__(self, size_max: int) -> None:
+        self._size_max = size_max
+        self._items: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        value = self._items.get(key)
+        if value is not None:
+            self._items.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        self._items[key] = value
+        self._items.move_to_end(key)
+        if len(self._items) > self._size_max:
+            self._items.popitem(last=False)
+
+    def drop(self, key: K) -> None:
+        self._items.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class RoomInfo(Struct, frozen=True, kw_only=True):
+    """A room as this cell has it. `from_seq`: the timeline is complete here from this seq on (0: all of it)."""
+
+    room: RoomNo
+    room_id: str
+    raw_id: bytes
+    home: HomeNo
+    version: int
+    from_seq: Seq
+    projection: Projection
+
+
+class View:
+    """Cached look-ups; an entry is dropped in the step that publishes what changes it."""
+
+    def __init__(self, reads: Reads, server_name: Callable[[HomeNo], str]) -> None:
+        self._reads = reads
+        self._server_name = server_name
+        self._rooms: Lru[RoomNo, RoomInfo] = Lru(CACHED_MAX)
+        self._members: Lru[tuple[AccountNo, RoomNo], Member] = Lru(CACHED_MAX)
+        self._generation = 0
+
+    def room_no(self, room_id: str) -> RoomNo | None:
+        """The number of the room that `room_id` names, which need not exist; None: not a room id of ours."""
+        raw = raw_room_id(room_id)
+        return None if raw is None else room_no(raw)
+
+    async def room(self, room: RoomNo) -> RoomInfo | None:
+        """The room, when this cell knows it. Cost: one statement when it is not cached."""
+        info = self._rooms.get(room)
+        if info is None:
+            generation = self._generation
+            row = await self._reads.room(room)
+            if row is None:
+                return None
+            raw = row["room_id"].bytes
+            info = RoomInfo(
+                room=room,
+                room_id=room_id_text(raw, row["version"], self._server_name(row["home"])),
+                raw_id=raw,
+                home=row["home"],
+                version=row["version"],
+                from_seq=row["from_seq"],
+                projection=decode(row["proj"]),
+            )
+            if generation == self._generation:  # nothing was published while we read: this is still so
+                self._rooms.put(room, info)
+        return info
+
+    async def member(self, account: AccountNo, room: RoomNo) -> Member | None:
+        """The account's own member record. Cost: one statement when it is not cached."""
+        member = self._members.get((account, room))
+        if member is None:
+            generation = self._generation
+            member = await self._reads.member(account, room)
+            if member is not None and generation == self._generation:
+                self._members.put((account, room), member)
+        return member
+
+    def cached_member(self, account: AccountNo, room: RoomNo) -> Member | None:
+        return self._members.get((account, room))
+
+    def committed(self, batch: Batch) -> None:
+        """Drop what `batch` changed."""
+        for record in batch.records:
+            if record.kind is LogKind.MEMBERSHIP:
+                self._generation += 1
+                self._members.drop((record.account, record.room))
+            elif record.event is not None and (record.event.env.proj is not None or record.event.env.type == MEMBER):
+                self._generation += 1
+                self._rooms.drop(record.room)
+
+    def forget_member(self, account: AccountNo, room: RoomNo) -> None:
+        self._generation += 1
+        self._members.drop((account, room))
+
+
+def room_id_text(raw: bytes, version: int, server_name: str) -> str:
+    """`!id:server` up to version 11, `!id` from version 12 on."""
+    return f"!{id_text(raw)}" if version >= 12 else f"!{id_text(raw)}:{server_name}"
+
+
+def raw_room_id(room_id: str) -> bytes | None:
+    """The 128-bit id within a room id; None for any other text."""
+    return id_bytes(room_id[1:].partition(":")[0]) if room_id.startswith("!") else None

@@ -1,0 +1,276 @@
+"""The one writer of a cell: operations go in, group commits come out.
+
+What arrives while a commit is under way goes into the next one. Operations are authorised and numbered when the batch
+is formed, in order, against memory; they are answered after the commit, when the tail shows them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import asyncpg
+
+from hutong.cells.batch import Batch
+from hutong.cells.memory import Memory, NotLoaded
+from hutong.cells.tail import Tail
+from hutong.errors import MatrixError, Unavailable
+from hutong.ids import CellNo, Pos
+
+log = logging.getLogger(__name__)
+
+R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
+
+QUEUE_MAX = 20_000
+BATCH_OPS_MAX = 1_000
+COMMIT_TIMEOUT_S = 30.0
+RECONNECT_PATIENCE_S = 10.0
+LOCK_PATIENCE_S = 30.0
+STOP_PATIENCE_S = 5.0
+
+
+class Op(Protocol[R_co]):
+    """Something that takes a place in the log or a timeline, or must be committed with such."""
+
+    async def prepare(self, memory: Memory) -> None:
+        """Load what `form` reads. May be called again. Raises MatrixError when it can be refused already."""
+
+    def form(self, batch: Batch, memory: Memory) -> R_co:
+        """Add the rows, or raise MatrixError or NotLoaded having added none. No I/O."""
+
+    async def found(self) -> R_co | None:
+        """The result that is in the tables already when the rows turn out to be there; None: they are not."""
+
+
+class NotTheWriter(Exception):
+    """Another process holds this cell's lock."""
+
+
+@dataclass
+class _Entry(Generic[R]):
+    op: Op[R]
+    answer: "asyncio.Future[R]"
+    result: R | None = None
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def succeed(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result(self.result)  # type: ignore[arg-type]
+
+
+class Writer:
+    """Positions are counters in memory: one connection, which holds the cell's lock, commits serially."""
+
+    def __init__(
+        self,
+        cell: CellNo,
+        connect: Callable[[], Awaitable["asyncpg.Connection[Any]"]],
+        memory: Memory,
+        tail: Tail,
+        committed: Callable[[Batch], None],
+    ) -> None:
+        self._cell = cell
+        self._connect = connect
+        self._memory = memory
+        self._tail = tail
+        self._committed = committed
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._queue: list[_Entry[Any]] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.commits = 0
+        """Group commits so far."""
+
+    async def start(self) -> None:
+        """Take the cell's lock and begin. Raises NotTheWriter."""
+        await self._reconnect(LOCK_PATIENCE_S)
+        self._tail.reset(await self._head())
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"writer of cell {self._cell}")
+
+    async def stop(self) -> None:
+        """Commit what was submitted, then let go of the lock."""
+        if self._task is None:
+            return
+        until = asyncio.get_running_loop().time() + STOP_PATIENCE_S
+        while self._queue and not self._task.done() and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.01)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+        for entry in self._queue:
+            entry.fail(Unavailable("the node is stopping"))
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def submit(self, op: Op[R]) -> R:
+        """Commit `op` with the next batch. Resolves when it is durable and the tail shows it.
+
+        Raises: MatrixError as the operation refuses; Unavailable (503) when the database or the node is not there.
+        Cost: a share of one statement per batch.
+        """
+        if self._task is None or self._task.done():
+            raise Unavailable("the node is not ready to write")
+        if len(self._queue) >= QUEUE_MAX:
+            raise Unavailable("too many writes are waiting", retry_after_ms=1_000)
+        await op.prepare(self._memory)
+        entry = _Entry(op, asyncio.get_running_loop().create_future())
+        self._queue.append(entry)
+        self._wake.set()
+        result: R = await entry.answer
+        return result
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                entries, self._queue = self._queue[:BATCH_OPS_MAX], self._queue[BATCH_OPS_MAX:]
+                try:
+                    await self._commit(entries)
+                except asyncio.CancelledError:
+                    for entry in entries:
+                        entry.fail(Unavailable("the node is stopping"))
+                    raise
+                except Exception as error:
+                    log.exception("cell %s: a batch could not be committed", self._cell)
+                    for entry in entries:
+                        entry.fail(error)
+
+    async def _commit(self, entries: Sequence[_Entry[Any]]) -> None:
+        batch, formed, unloaded = Batch(self._tail.head), [], []
+        for entry in entries:
+            try:
+                entry.result = entry.op.form(batch, self._memory)
+                formed.append(entry)
+            except NotLoaded:
+                unloaded.append(entry)
+            except MatrixError as error:
+                entry.fail(error)
+        batch.finish()
+        if formed:
+            await self._write(batch, formed)
+        if unloaded:
+            await self._again(unloaded)
+
+    async def _write(self, batch: Batch, entries: Sequence[_Entry[Any]]) -> None:
+        try:
+            if not batch.empty:
+                await self._execute(batch)
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.InterfaceError,
+            asyncpg.PostgresConnectionError,
+            asyncpg.OperatorInterventionError,
+        ):
+            await self._recover(batch, entries)
+        except asyncpg.InsufficientResourcesError as error:
+            self._memory.drop(batch.touched)
+            log.error("cell %s: the database has no room: %s", self._cell, type(error).__name__)
+            for entry in entries:
+                entry.fail(Unavailable("the database has no room to write", retry_after_ms=10_000))
+        except asyncpg.PostgresError as error:
+            await self._bisect(batch, entries, error)
+        else:
+            self._publish(batch, entries)
+
+    async def _execute(self, batch: Batch) -> None:
+        if self._connection is None or self._connection.is_closed():
+            raise ConnectionError
+        await batch.execute(self._connection, COMMIT_TIMEOUT_S)
+
+    def _publish(self, batch: Batch, entries: Sequence[_Entry[Any]]) -> None:
+        # One step, no await: tail, head, caches of readers and wake-ups move together, and only then the answers.
+        self.commits += 1
+        for room, seq, by in batch.redactions:
+            self._tail.redact(room, seq, by)
+        self._committed(batch)
+        self._tail.publish(batch.records, batch.head)
+        self._memory.trim()
+        for entry in entries:
+            entry.succeed()
+
+    async def _again(self, entries: Sequence[_Entry[Any]]) -> None:
+        """Prepare operations anew, one by one, and commit those that still stand."""
+        ready = []
+        for entry in entries:
+            try:
+                await entry.op.prepare(self._memory)
+                ready.append(entry)
+            except Exception as error:
+                entry.fail(error)
+        if ready:
+            await self._commit(ready)
+
+    async def _bisect(self, batch: Batch, entries: Sequence[_Entry[Any]], error: asyncpg.PostgresError) -> None:
+        """One operation's rows are refused: find it, and let the others through."""
+        self._memory.drop(batch.touched)
+        if len(entries) > 1:
+            middle = len(entries) // 2
+            await self._again(entries[:middle])
+            await self._again(entries[middle:])
+            return
+        entry = entries[0]
+        entry.result = await entry.op.found() if isinstance(error, asyncpg.UniqueViolationError) else None
+        if entry.result is None:
+            log.error("cell %s: %s refused: %s", self._cell, type(entry.op).__name__, type(error).__name__)
+            entry.fail(Unavailable("this could not be written"))
+        else:
+            entry.succeed()
+
+    async def _recover(self, batch: Batch, entries: Sequence[_Entry[Any]]) -> None:
+        """Connection lost, lock lost: the batch may be there or not. Lock again, look, then answer or do it anew."""
+        log.warning("cell %s: the connection to the database was lost", self._cell)
+        patience = asyncio.get_running_loop().call_later(RECONNECT_PATIENCE_S, _give_up, entries)
+        try:
+            await self._reconnect(float("inf"))
+            landed, head = await self._landed(batch), await self._head()
+        finally:
+            patience.cancel()
+        if landed and head == batch.head:
+            self._publish(batch, entries)
+            return
+        self._memory.drop(batch.touched)
+        if head != self._tail.head:  # somebody else held the lock meanwhile: what is in memory is old
+            self._memory.clear()
+            self._tail.reset(head)
+        await self._again([entry for entry in entries if not entry.answer.done()])
+
+    async def _landed(self, batch: Batch) -> bool:
+        assert self._connection is not None
+        return await batch.landed(self._connection)
+
+    async def _reconnect(self, patience_s: float) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        loop = asyncio.get_running_loop()
+        until, wait_s = loop.time() + patience_s, 0.05
+        while True:
+            try:
+                connection = await self._connect()
+                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._cell):
+                    self._connection = connection
+                    return
+                await connection.close()
+                reason: Exception = NotTheWriter(f"another process writes cell {self._cell}: it holds the cell's lock")
+            except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+                reason = error
+            if loop.time() >= until:
+                raise reason
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, 2.0)
+
+    async def _head(self) -> Pos:
+        assert self._connection is not None
+        return Pos(await self._connection.fetchval("SELECT coalesce(max(pos), 0) FROM log"))
+
+
+def _give_up(entries: Sequence[_Entry[Any]]) -> None:
+    for entry in entries:
+        entry.fail(Unavailable("the database cannot be reached at the moment"))
