@@ -1,0 +1,93 @@
+"""The figures: what each measures, how its world is prepared, and how one window of it is taken."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from bench.generator import Generator, Measured
+from bench.load.commands import (
+    MeasureDeliveries,
+    MeasureSends,
+    PrepareDeliveries,
+    PrepareSends,
+    Progressed,
+    RampDeliveries,
+)
+
+Progress = Callable[[Progressed], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long everything takes."""
+
+    rounds: int
+    window_s: float
+    warm_s: float
+    step_s: float
+
+    def with_rounds(self, rounds: int) -> "Plan":
+        return replace(self, rounds=rounds)
+
+
+DEFAULT = Plan(rounds=3, window_s=8.0, warm_s=2.0, step_s=4.0)
+QUICK = Plan(rounds=3, window_s=2.5, warm_s=0.5, step_s=1.5)
+
+
+class Figure(Protocol):
+    """One row of the results."""
+
+    key: str
+    title: str
+    operation: str
+
+    async def prepare(self, generator: Generator, plan: Plan, progress: Progress) -> list[Measured]:
+        """Make its world on one server; returns what a ramp measured on the way, if it has one."""
+
+    async def measure(self, generator: Generator, plan: Plan, progress: Progress) -> Measured:
+        """One window."""
+
+
+class Sends:
+    """Durable sends: each is answered after its commit."""
+
+    key = "sends"
+    operation = "send"
+
+    def __init__(self, at_once: int, rooms: int) -> None:
+        self._at_once = at_once
+        self._rooms = rooms
+        self.title = f"durable sends/s, {at_once} at once, {rooms} rooms"
+
+    async def prepare(self, generator: Generator, plan: Plan, progress: Progress) -> list[Measured]:
+        await generator.tell(PrepareSends(rooms=self._rooms, at_once=self._at_once), progress)
+        return []
+
+    async def measure(self, generator: Generator, plan: Plan, progress: Progress) -> Measured:
+        _, [measured] = await generator.tell(MeasureSends(warm_s=plan.warm_s, seconds=plan.window_s), progress)
+        return measured
+
+
+class Deliveries:
+    """Deliveries at saturation: one room whose members all wait in `/sync`."""
+
+    operation = "delivery"
+
+    def __init__(self, members: int) -> None:
+        self._members = members
+        self._saturation: dict[Generator, int] = {}
+        self.key = f"deliveries-{members}"
+        self.title = f"deliveries/s at saturation, one room of {members:,} waiting members"
+
+    async def prepare(self, generator: Generator, plan: Plan, progress: Progress) -> list[Measured]:
+        await generator.tell(PrepareDeliveries(members=self._members), progress)
+        ramp = RampDeliveries(members=self._members, seconds=plan.step_s)
+        done, steps = await generator.tell(ramp, progress)
+        self._saturation[generator] = done.saturation
+        return steps
+
+    async def measure(self, generator: Generator, plan: Plan, progress: Progress) -> Measured:
+        under_way = self._saturation[generator]
+        command = MeasureDeliveries(members=self._members, under_way=under_way, seconds=plan.window_s)
+        _, [measured] = await generator.tell(command, progress)
+        return measured

@@ -1,0 +1,110 @@
+"""`python -m bench.load HOST PORT PREFIX`: carries out the commands on standard input against one server."""
+
+import asyncio
+import gc
+import resource
+import sys
+
+import msgspec
+import uvloop
+
+from bench.load.commands import (
+    Began,
+    Closed,
+    Command,
+    Done,
+    Ended,
+    Failed,
+    MeasureDeliveries,
+    MeasureSends,
+    PrepareDeliveries,
+    PrepareSends,
+    Progressed,
+    RampDeliveries,
+    Report,
+)
+from bench.load.deliveries import Deliveries, Lost
+from bench.load.matrix import Target
+from bench.load.sends import Sends
+from bench.load.window import Marks, Result
+from bench.load.wire import Refused
+
+COMMAND = msgspec.json.Decoder[Command](Command)
+
+
+class Generator:
+    """Holds the prepared worlds of one server. `prefix` starts the name of every account, so that runs do not meet."""
+
+    def __init__(self, target: Target, prefix: str) -> None:
+        self._target = target
+        self._prefix = prefix
+        self._sends: Sends | None = None
+        self._deliveries: dict[int, Deliveries] = {}
+
+    async def carry_out(self, command: Command) -> Done:
+        match command:
+            case PrepareSends(rooms, at_once):
+                self._sends = await Sends.prepare(self._target, f"{self._prefix}s", rooms, at_once, progressed)
+            case MeasureSends(warm_s, seconds):
+                assert self._sends is not None, "sends are prepared before they are measured"
+                await self._sends.measure(warm_s, seconds, REPORTS)
+            case PrepareDeliveries(members):
+                prefix = f"{self._prefix}d{members}x"
+                self._deliveries[members] = await Deliveries.prepare(self._target, prefix, members, progressed)
+            case RampDeliveries(members, seconds):
+                return Done(await self._deliveries[members].ramp(seconds, REPORTS))
+            case MeasureDeliveries(members, under_way, seconds):
+                await self._deliveries[members].measure(under_way, seconds, REPORTS)
+        return Done()
+
+
+def report(what: Report) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+class Reports(Marks):
+    """The marks of a window, as lines to the runner."""
+
+    def opened(self, concurrency: int) -> None:
+        report(Began(concurrency))
+
+    def closed(self) -> None:
+        report(Closed())
+
+    def ended(self, result: Result) -> None:
+        report(Ended(result))
+
+
+REPORTS = Reports()
+
+
+def progressed(what: str, done: int, total: int) -> None:
+    report(Progressed(what, done, total))
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions inside a group of them."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
+
+
+def main() -> None:
+    host, port, prefix = sys.argv[1:]
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # A pause of the collector would be read as one of the server. What a run leaves behind is small.
+    gc.disable()
+    generator = Generator(Target(host, int(port)), prefix)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for line in sys.stdin.buffer:
+            try:
+                report(runner.run(generator.carry_out(COMMAND.decode(line))))
+            except (OSError, TimeoutError, Lost, Refused, ExceptionGroup) as error:
+                report(Failed("; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))))
+            gc.collect()
+
+
+if __name__ == "__main__":
+    main()

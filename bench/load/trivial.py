@@ -1,0 +1,138 @@
+"""`python -m bench.load.trivial PORT`: a server that only pretends, so that the load generator meets its own ceiling.
+
+It speaks the handful of requests that the generator makes, keeps everything in memory, checks nobody, and does the
+least that lets a send be answered and a waiting sync be woken. Its figures are what the generator can ask for, not what
+a server can do. The tests of the generator make it lose and double deliveries.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import cast
+
+import uvloop
+from httptools import HttpRequestParser
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+IN_ROOM = b'{"next_batch":"%d","rooms":{"join":{"%b":{"timeline":{"events":[%b],"limited":false}}}}}'
+EMPTY = b'{"next_batch":"%d"}'
+EVENT = b'{"type":"m.room.message","event_id":"$%d","sender":"@t","origin_server_ts":0,"content":%b}'
+
+Faults = Callable[[int, bytes], bytes]
+"""Given how often a waiting sync has been woken and the answer's events, what is answered in their stead."""
+
+
+class Trivial:
+    """The state of the pretended server: rooms, and who waits in which."""
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self.numbers: Iterator[int] = count(1)
+        self.room_of: dict[bytes, bytes] = {}  # by token: the room joined last
+        self.events: dict[bytes, list[bytes]] = {}
+        self.waiting: dict[bytes, list[tuple[asyncio.Transport, int]]] = {}
+        self.faults = faults
+        self._wakes = count(1)
+
+    def answer(self, transport: asyncio.Transport, method: bytes, url: bytes, token: bytes, body: bytes) -> None:
+        path, _, query = url.removeprefix(b"/_matrix/client/v3/").partition(b"?")
+        if path == b"sync":
+            self._sync(transport, token, query)
+        elif method == b"PUT":
+            self._send(transport, path.split(b"/", 2)[1].replace(b"%21", b"!"), body)
+        elif path == b"register":
+            number = next(self.numbers)
+            reply(transport, b'{"user_id":"@%d","access_token":"%d"}' % (number, number))
+        elif path == b"createRoom":
+            self._enter(transport, token, b"!%d" % next(self.numbers))
+        elif path.startswith(b"join/"):
+            self._enter(transport, token, path[5:].replace(b"%21", b"!"))
+        else:
+            reply(transport, b'{"filter_id":"0"}')
+
+    def _enter(self, transport: asyncio.Transport, token: bytes, room: bytes) -> None:
+        self.room_of[token] = room
+        self.events.setdefault(room, [])
+        self.waiting.setdefault(room, [])
+        reply(transport, b'{"room_id":"%b"}' % room)
+
+    def _send(self, transport: asyncio.Transport, room: bytes, body: bytes) -> None:
+        number = next(self.numbers)
+        self.events[room].append(EVENT % (number, body))
+        reply(transport, b'{"event_id":"$%d"}' % number)
+        waiting, self.waiting[room] = self.waiting[room], []
+        for waiter, since in waiting:
+            self._deliver(waiter, room, since)
+
+    def _sync(self, transport: asyncio.Transport, token: bytes, query: bytes) -> None:
+        room = self.room_of[token]
+        head = len(self.events[room])
+        since = query.rpartition(b"since=")[2] if b"since=" in query else b"%d" % head
+        if int(since) < head:
+            self._deliver(transport, room, int(since))
+        elif b"timeout=0" in query:
+            reply(transport, EMPTY % head)
+        else:
+            self.waiting[room].append((transport, head))
+
+    def _deliver(self, transport: asyncio.Transport, room: bytes, since: int) -> None:
+        events = b",".join(self.events[room][since:])
+        if self.faults is not None:
+            events = self.faults(next(self._wakes), events)
+        reply(transport, IN_ROOM % (len(self.events[room]), room, events))
+
+
+def reply(transport: asyncio.Transport, body: bytes) -> None:
+    if not transport.is_closing():  # who waited may have left
+        transport.write(OK % (len(body), body))
+
+
+class Edge(asyncio.Protocol):
+    """One connection to the pretended server."""
+
+    def __init__(self, trivial: Trivial) -> None:
+        self._trivial = trivial
+        self._parser = HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._url = self._token = self._body = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self._url = self._token = self._body = b""
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name == b"Authorization":
+            self._token = value[7:]
+
+    def on_body(self, data: bytes) -> None:
+        self._body += data
+
+    def on_message_complete(self) -> None:
+        assert self._transport is not None
+        self._trivial.answer(self._transport, self._parser.get_method(), self._url, self._token, self._body)
+
+
+async def listen(port: int, trivial: Trivial) -> asyncio.Server:
+    """The pretended server on 127.0.0.1; port 0 takes a free one."""
+    return await asyncio.get_running_loop().create_server(lambda: Edge(trivial), "127.0.0.1", port, backlog=1024)
+
+
+async def _serve(port: int) -> None:
+    server = await listen(port, Trivial())
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    try:
+        uvloop.run(_serve(int(sys.argv[1])))
+    except KeyboardInterrupt:
+        sys.exit(0)

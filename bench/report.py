@@ -1,0 +1,171 @@
+"""What a run found, as Markdown for `bench/RESULTS.md` and as a table for the terminal."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from rich.table import Table
+
+from bench.figures import Figure, Plan
+from bench.generator import Measured
+from bench.run import Results
+
+OWN = "hutong"
+PEER = "synapse"
+CEILING = "ceiling"
+GENERATOR_BUSY = 0.85
+"""Above this share of a core the generator may have been what limited a rate."""
+OTHERS_BUSY = 0.10
+"""Above this share of the machine, used by others, a figure is noise."""
+SPREAD_WIDE = 0.25
+
+HEAD = """\
+# Results
+
+Written by `make bench`; do not edit. How to read it: [README](README.md).
+"""
+
+
+def number(value: float) -> str:
+    """Three digits that matter, no more: 0.42, 8.3, 61.5, 385, 14,000."""
+    if value >= 1_000:
+        return f"{round(value, -1) if value >= 10_000 else value:,.0f}"
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def ratio(results: Results, figure: Figure) -> str:
+    """How many times the peer's rate is ours, or a dash when only one of the two was measured."""
+    own, peer = results.rows.get((figure.key, OWN)), results.rows.get((figure.key, PEER))
+    if own is None or peer is None or not peer.median.result.rate:
+        return "-"
+    return f"{number(own.median.result.rate / peer.median.result.rate)}x"
+
+
+def warnings(results: Results) -> list[str]:
+    """What a reader must know before believing a figure."""
+    found = results.faults()
+    for figure in results.figures:
+        for server in results.servers:
+            row = results.rows[figure.key, server]
+            where = f"{server}, {figure.key}"
+            busiest = max(measured.generator_share for measured in row.rounds)
+            if busiest > GENERATOR_BUSY:
+                found.append(f"{where}: the load generator used {busiest:.0%} of a core and may be the limit")
+            others = max(measured.usage.others_share for measured in row.rounds)
+            if others > OTHERS_BUSY:
+                found.append(f"{where}: others used up to {others:.0%} of the machine")
+            gap_ms = max(measured.result.longest_gap_ms for measured in row.rounds)
+            if any(measured.result.stalled for measured in row.rounds):
+                found.append(f"{where}: a stall of {gap_ms:,.0f} ms lies in a window")
+            if row.spread > SPREAD_WIDE:
+                found.append(f"{where}: the rounds differ by {row.spread:.0%} of their median")
+    return found
+
+
+def table(results: Results) -> Table:
+    """The comparison, for a terminal."""
+    shown = Table(title="medians", title_justify="left")
+    shown.add_column("work")
+    for server in results.servers:
+        shown.add_column(server, justify="right")
+        shown.add_column("p50 / p99 ms", justify="right")
+        shown.add_column("CPU µs each", justify="right")
+    shown.add_column("ratio", justify="right")
+    for figure in results.figures:
+        shown.add_row(*_cells(results, figure))
+    return shown
+
+
+def _cells(results: Results, figure: Figure) -> list[str]:
+    cells = [figure.title]
+    for server in results.servers:
+        median = results.rows[figure.key, server].median
+        cells += [
+            number(median.result.rate),
+            f"{number(median.result.p50_ms)} / {number(median.result.p99_ms)}",
+            number(median.cpu_us),
+        ]
+    return [*cells, ratio(results, figure)]
+
+
+def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime, command: str) -> str:
+    """The whole report."""
+    parts = [HEAD, f"`{command}`, {when:%Y-%m-%d %H:%M} UTC. Medians of {plan.rounds} windows of {plan.window_s:g} s, "]
+    parts[-1] += "the servers in turn.\n"
+    head = ["work"]
+    for server in results.servers:
+        head += [server, "p50 / p99 ms", "CPU µs each"]
+    parts.append(_markdown_table([*head, "ratio"], [_cells(results, figure) for figure in results.figures]))
+    found = warnings(results)
+    parts.append("## Before you believe it\n")
+    parts.append("".join(f"- {line}\n" for line in found) if found else "Nothing spoiled the windows.\n")
+    parts += ["## Every window\n", _markdown_table(list(WINDOW_HEAD), _windows(results))]
+    ramps = list(_ramps(results))
+    if ramps:
+        parts += ["## The ramps to saturation\n", _markdown_table(list(WINDOW_HEAD), ramps)]
+    parts += ["## The machine\n", _markdown_table(["", ""], [[name, value] for name, value in facts.items()])]
+    parts += ["## The settings\n", _settings(results)]
+    return "\n".join(parts)
+
+
+WINDOW_HEAD = (
+    "figure",
+    "server",
+    "at once",
+    "per second",
+    "p50 ms",
+    "p99 ms",
+    "longest gap ms",
+    "missing",
+    "duplicates",
+    "errors",
+    "CPU µs each",
+    "cores used by the server",
+    "by the generator",
+    "by others",
+)
+
+
+def _windows(results: Results) -> Iterable[list[str]]:
+    for (figure, server), row in results.rows.items():
+        for measured in row.rounds:
+            yield _window(figure, server, measured)
+
+
+def _ramps(results: Results) -> Iterable[list[str]]:
+    for (figure, server), row in results.rows.items():
+        if server != CEILING:
+            for measured in row.ramp:
+                yield _window(figure, server, measured)
+
+
+def _window(figure: str, server: str, measured: Measured) -> list[str]:
+    result, usage = measured.result, measured.usage
+    return [
+        figure,
+        server,
+        str(result.concurrency),
+        number(result.rate),
+        number(result.p50_ms),
+        number(result.p99_ms),
+        number(result.longest_gap_ms),
+        str(result.missing),
+        str(result.duplicates),
+        str(result.errors),
+        number(measured.cpu_us),
+        f"{usage.server_cpu_s / usage.seconds:.2f}",
+        f"{measured.generator_share:.2f}",
+        f"{usage.others_cpu_s / usage.seconds:.2f}",
+    ]
+
+
+def _settings(results: Results) -> str:
+    names = list(dict.fromkeys(name for settings in results.settings.values() for name in settings))
+    rows = [[name, *(results.settings[server].get(name, "-") for server in results.servers)] for name in names]
+    return _markdown_table(["", *results.servers], rows)
+
+
+def _markdown_table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,23 @@
+"""The servers that are measured: how each is set up, started, asked for its settings, and stopped."""
+
+from typing import Protocol
+
+from bench.load.matrix import Target
+
+
+class Server(Protocol):
+    """One server under measurement."""
+
+    name: str
+
+    async def start(self) -> Target:
+        """Start it with a new, empty data folder, and return where it listens once it answers."""
+
+    async def stop(self) -> None:
+        """Stop all that `start` started. Safe to call twice, and after a start that failed."""
+
+    def roots(self) -> list[int]:
+        """The processes at the top of its trees, database included: what they use is what an operation costs."""
+
+    async def settings(self) -> dict[str, str]:
+        """What a reader must know to judge its figures, asked of the running server where it can be asked."""

@@ -1,0 +1,58 @@
+"""hutong from this working tree, as an operator starts it: one region, its embedded PostgreSQL, limits off."""
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+from bench.load.matrix import Target
+from bench.servers import postgres
+from bench.servers.process import ServerProcess, free_ports
+from hutong.engines.postgres import EmbeddedPostgres
+
+CONFIGURATION = """\
+[limits]
+enabled = false
+
+[log]
+level = "warning"
+
+[regions.cn]
+number = 1
+server_name = "cn.localhost"
+"""
+
+
+class Hutong:
+    """One process. Everything that is not written in CONFIGURATION is as it is for everybody."""
+
+    name = "hutong"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._data = directory / "data"
+        self._process: ServerProcess | None = None
+
+    async def start(self) -> Target:
+        target = Target("127.0.0.1", free_ports(1))
+        config = self._directory / "hutong.toml"
+        config.write_text(CONFIGURATION)
+        programme = str(Path(sys.executable).parent / "hutong")
+        command = [programme, "serve", "--data", str(self._data), "--port", str(target.port), "--config", str(config)]
+        self._process = ServerProcess(command, self._directory, self._directory / "hutong.log")
+        await self._process.start(target)
+        return target
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            await self._process.stop()
+
+    def roots(self) -> list[int]:
+        assert self._process is not None, "it was started"
+        return [self._process.pid, *postgres.postmasters(self._data)]
+
+    async def settings(self) -> dict[str, str]:
+        return {
+            "version": importlib.metadata.version("hutong"),
+            "process": "one, one region of one cell; rate limits off, everything else as it comes",
+            **await postgres.settings(EmbeddedPostgres(self._data / "cn" / "postgres").dsn("cell0")),
+        }

@@ -1,0 +1,107 @@
+"""What a run's report says, and what it warns of."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import psutil
+import pytest
+from msgspec.structs import replace
+
+from bench import report
+from bench.figures import DEFAULT, Sends
+from bench.generator import Measured
+from bench.load.window import Result
+from bench.machine import Meter, Usage, trees_cpu_s
+from bench.run import Results, Row
+
+QUIET = Usage(seconds=2.0, server_cpu_s=1.0, others_cpu_s=0.0)
+GOOD = Result(
+    operations=200,
+    seconds=2.0,
+    concurrency=64,
+    p50_ms=5.0,
+    p99_ms=9.0,
+    longest_gap_ms=20.0,
+    generator_cpu_s=0.1,
+)
+
+
+def row(*operations: int, usage: Usage = QUIET) -> Row:
+    return Row([Measured(replace(GOOD, operations=each), usage) for each in operations])
+
+
+def results(**rows: Row) -> Results:
+    sends = Sends(at_once=64, rooms=20)
+    return Results(
+        [sends],
+        [name for name in rows if name != "ceiling"],
+        {(sends.key, name): each for name, each in rows.items()},
+        {name: {"fsync": "on"} for name in rows},
+    )
+
+
+def test_medians_are_compared_and_their_cost_stands_beside_them() -> None:
+    found = results(hutong=row(9_000, 10_000, 11_000), synapse=row(300, 100, 200), ceiling=row(99_999))
+    text = report.markdown(
+        found, {"processor": "two cores"}, DEFAULT, datetime(2026, 1, 2, tzinfo=UTC), "python -m bench"
+    )
+    line = "| durable sends/s, 64 at once, 20 rooms | 5,000 | 5.0 / 9.0 | 100 | 100 | 5.0 / 9.0 | 5,000 | 50.0x |"
+    assert line in text
+    assert "| fsync | on | on |" in text
+    assert "| processor | two cores |" in text
+
+
+def test_one_server_alone_has_no_ratio() -> None:
+    found = results(synapse=row(100))
+    assert report.ratio(found, found.figures[0]) == "-"
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "warning"),
+    [
+        (Measured(replace(GOOD, generator_cpu_s=1.9), QUIET), "may be the limit"),
+        (Measured(GOOD, Usage(2.0, 1.0, os.cpu_count() or 1)), "others used"),
+        (Measured(replace(GOOD, longest_gap_ms=1_500.0), QUIET), "a stall of 1,500 ms"),
+        (Measured(replace(GOOD, operations=900), QUIET), "the rounds differ"),
+        (Measured(replace(GOOD, missing=1), QUIET), "1 missing"),
+    ],
+)
+def test_what_spoils_a_window_is_said(spoiled: Measured, warning: str) -> None:
+    good = Measured(GOOD, QUIET)
+    assert report.warnings(results(hutong=Row([good, good, good]))) == []
+    [said] = report.warnings(results(hutong=Row([good, spoiled, good])))
+    assert warning in said
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.4211, "0.42"), (8.3, "8.3"), (61.54, "61.5"), (385.2, "385"), (14_003, "14,000")]
+)
+def test_numbers_show_what_matters(value: float, text: str) -> None:
+    assert report.number(value) == text
+
+
+BURN = "import time\nwhile time.process_time() < 0.2: pass\nprint(flush=True)\ninput()"
+
+
+def test_a_process_that_is_two_roots_or_has_ended_counts_once() -> None:
+    parent = psutil.Process()
+    with subprocess.Popen([sys.executable, "-c", BURN], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as burning:
+        assert burning.stdout is not None
+        before = trees_cpu_s([parent])
+        burning.stdout.readline()
+        child = psutil.Process(burning.pid)
+        used = trees_cpu_s([parent, child])
+        assert used == pytest.approx(trees_cpu_s([parent]), abs=0.1)
+        assert used - before > 0.1
+        burning.communicate(b"\n")
+    assert trees_cpu_s([parent]) - before > 0.1
+
+
+def test_what_the_benchmark_itself_uses_is_no_load_of_others() -> None:
+    meter = Meter(roots=[], own=[os.getpid()])
+    meter.open()
+    usage = meter.close()
+    assert usage.server_cpu_s == 0
+    assert usage.others_cpu_s >= 0
