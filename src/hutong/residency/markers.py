@@ -1,0 +1,136 @@
+"""Markers: the strings an audit searches for, and every form in which they are searched. No I/O.
+
+A marker is a string that a sealed record opens to. Its control is a piece of that sealed record: met in the scanned
+files at home, it shows that the scan reads what it should, and the record shows that the string is really somebody's.
+"""
+
+import base64
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+MARKER_BYTES_MIN = 16
+"""A shorter string would be met by chance, so it is counted and not searched. Full user ids are always searched."""
+PIECE_BYTES = 16
+"""How much of a sealed record is looked for: its nonce and the first bytes of its ciphertext, like no others."""
+PART_BYTES = 24
+PARTS_MAX = 6
+
+
+class Kind(StrEnum):
+    """What a marker is, in words that a report can use after "a" or "an"."""
+
+    USER_ID = "user id"
+    NAME = "name"
+    CONTENT = "part of content"
+    GIVEN = "string given by the operator"
+    ROOT_KEY = "root key"
+    SEALED = "sealed record"
+
+
+@dataclass(frozen=True)
+class Control:
+    """A sealed record that opens to the marker at home. `source`: its table and column."""
+
+    piece: bytes
+    source: str
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A string searched for. `home`: the region of the person it belongs to, "" when nobody's."""
+
+    kind: Kind
+    home: str
+    text: bytes
+    controls: tuple[Control, ...] = ()
+
+    @property
+    def searchable(self) -> bool:
+        return self.kind is Kind.USER_ID or len(self.text) >= MARKER_BYTES_MIN
+
+
+@dataclass(frozen=True)
+class Needle:
+    """What one searched byte string stands for: marker number `marker` in `form`."""
+
+    marker: int
+    form: str
+
+
+def parts(text: str) -> Iterator[bytes]:
+    """What of `text` is searched: all of it when short, else pieces of it, so that an excerpt is found too.
+
+    At most PARTS_MAX pieces of PART_BYTES each: the beginning, the end, and evenly between.
+    """
+    whole = text.encode("utf-8", "surrogatepass")
+    if len(whole) <= PART_BYTES:
+        yield whole
+        return
+    count = min(PARTS_MAX, -(-len(whole) // PART_BYTES))
+    for number in range(count):
+        start = (len(whole) - PART_BYTES) * number // (count - 1)
+        yield whole[start : start + PART_BYTES]
+
+
+def needles(markers: Iterable[Marker]) -> dict[bytes, list[Needle]]:
+    """Every byte string to search for, with what it stands for.
+
+    Escapes (percent, JSON, quoted-printable), compression and nesting are undone by the scanner, so they have no form.
+    """
+    found: dict[bytes, list[Needle]] = {}
+    for number, marker in enumerate(markers):
+        if not marker.searchable:
+            continue
+        for needle, form in _forms(marker):
+            stands_for = found.setdefault(needle, [])
+            if all(other.marker != number for other in stands_for):
+                stands_for.append(Needle(number, form))
+    return found
+
+
+def _forms(marker: Marker) -> Iterator[tuple[bytes, str]]:
+    yield from _encodings(marker.text, "")
+    if marker.kind is Kind.ROOT_KEY:
+        return
+    if marker.kind is Kind.CONTENT:
+        return
+    text = marker.text.decode("utf-8", "replace")
+    folded = {text.lower(), text.upper(), text.casefold(), unicodedata.normalize("NFKC", text).casefold()}
+    folded |= {unicodedata.normalize("NFD", text), unicodedata.normalize("NFC", text)}
+    for other in sorted(folded - {text}):
+        yield from _encodings(other.encode(), "case-folded or normalised, ")
+    for name in ("md5", "sha1", "sha256"):  # unsalted, so whoever guesses the name can check the guess
+        digest = hashlib.new(name, marker.text, usedforsecurity=False)
+        yield digest.hexdigest().encode(), f"{name} of it, hex"
+    # Bytes that begin in every way make the search slow, so only the likeliest hash is searched as bytes.
+    yield hashlib.sha256(marker.text).digest(), "sha256 of it"
+
+
+def _encodings(text: bytes, prefix: str) -> Iterator[tuple[bytes, str]]:
+    yield text, f"{prefix}in clear"
+    yield text.hex().encode(), f"{prefix}hex"
+    yield text.hex().upper().encode(), f"{prefix}hex"
+    for encoded in base64_phases(text):
+        yield encoded, f"{prefix}base64"
+        urlsafe = encoded.translate(_URLSAFE)
+        if urlsafe != encoded:
+            yield urlsafe, f"{prefix}base64"
+    try:
+        words = text.decode()
+    except UnicodeDecodeError:
+        return  # a piece cut within a letter, or bytes that are no text
+    yield words.encode("utf-16-le", "surrogatepass"), f"{prefix}UTF-16"
+    yield words.encode("utf-16-be", "surrogatepass"), f"{prefix}UTF-16"
+
+
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def base64_phases(text: bytes) -> Iterator[bytes]:
+    """The characters that `text` certainly becomes within base64, for each of the three places it may begin at."""
+    for phase, skip in ((0, 0), (1, 2), (2, 3)):
+        encoded = base64.b64encode(bytes(phase) + text)
+        yield encoded[skip : (phase + len(text)) * 8 // 6]
