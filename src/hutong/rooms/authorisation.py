@@ -17,9 +17,12 @@ regions are one system with one linear history per room, so some rules are kept 
 | 9.1 to 9.3 (10.1 to 10.3) | `structural.parse`                                                                      |
 
 Where the text leaves a choice: an absent power level means its default, as the note on top of the rules says, also for
-"the current value" and "the new value" of 9.5 (10.6). In one point this is stricter than the text: an entry may not be
-removed from `users` if that lifts the person above the sender (only possible when `users_default` is higher than the
-sender's own level). Without it, somebody held down by an entry could lift themselves by removing it.
+"the current value" and "the new value" of 9.5 (10.6).
+
+In two points this is stricter than the text. An entry may not be removed from `users` if that lifts the person above
+the sender (only possible when `users_default` is higher than the sender's own level): else somebody held down by an
+entry could lift themselves by removing it. And `m.room.power_levels` that would not govern, sent as a message or with
+another state key, is refused: it has no typed content, and could only mislead.
 """
 
 from collections.abc import Mapping
@@ -90,8 +93,9 @@ class ThirdParty(Struct, frozen=True, kw_only=True):
 class Proposed(Struct, frozen=True, kw_only=True):
     """An event before it is one.
 
-    `state_key`: None for a message. `names_user`: the state key starts with "@". `change`: the typed content of a
-    structural type. `follows_create`: the room holds nothing but its `m.room.create`.
+    `state_key`: None for a message. `names_user`: the state key starts with "@". `change`: the typed content of an
+    event that governs (a structural type with an empty state key, or a person's for membership). `follows_create`: the
+    room holds nothing but its `m.room.create`.
     """
 
     type: TypeCode
@@ -143,7 +147,8 @@ def authorise(
     if event.names_user and event.state_key != StateKeyCode(sender.ref):
         _refuse(room, "8", "a state key that starts with @ belongs to that user: only they can set it")
     if event.type == POWER_LEVELS:
-        assert isinstance(event.change, PowerLevels), "m.room.power_levels comes with its typed content"
+        if not isinstance(event.change, PowerLevels):
+            _refuse(room, "9.3", "m.room.power_levels is state of the room: set it with an empty state key")
         _power_levels(room, sender.ref, own, event.change)
 
 

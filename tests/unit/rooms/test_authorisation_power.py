@@ -142,6 +142,10 @@ def users(**changed: int | None) -> dict[Any, int]:
 FIELDS = ["users_default", "events_default", "state_default", "ban", "redact", "kick", "invite"]
 
 CHANGES = [
+    Case("9.3", "10.3", "as a message", ADMIN, Proposed(type=POWER_LEVELS), refused="with an empty state key"),
+    Case("9.3", "10.3", "with another state key", FOUNDER,
+         Proposed(type=POWER_LEVELS, state_key=StateKeyCode(-9)), refused="with an empty state key"),
+    Case("5", "6", "as a message, not joined", now(ADMIN, LEAVE), Proposed(type=POWER_LEVELS), refused="not a joined"),
     Case("7", "8", "by somebody without the level for it", **change(BOB, "to set m.room.power_levels", ban=0)),
     Case("9.10", "10.10", "nothing changes", **change(MODERATOR)),
     Case("9.3", "10.4", "a creator has an entry", **change(FOUNDER, "cannot have an entry", users=users(founder=100)),

@@ -81,7 +81,7 @@ def test_every_proposal_is_allowed_or_refused_and_the_room_stays_as_it_was(
         type=type,
         state_key=None if key is None else StateKeyCode(key),
         names_user=names_user,
-        change=PowerLevels() if type == POWER_LEVELS and not isinstance(change, PowerLevels) else change,
+        change=change,
         follows_create=follows_create,
     )
     before = msgspec.msgpack.encode((room, sender, event, target))
