@@ -35,14 +35,18 @@ _MY_ROOMS = f"""
         ORDER BY e.seq DESC LIMIT 1
     ) now ON true
     WHERE m.account = $1 AND ($3::int8[] IS NULL OR m.room = ANY($3))"""
-_MEMBERSHIPS_AT = f"""
-    SELECT w.room, e.seq, e.pos, e.value
+_MEMBERSHIPS_BEFORE = f"""
+    SELECT w.room, coalesce(e.value, 0) AS membership, EXISTS (
+        SELECT FROM events e
+        WHERE e.room = w.room AND e.type = {MEMBER} AND e.skey = w.ref AND e.pos > $3 AND e.pos <= $4
+            AND e.value <> {Membership.JOIN}
+    ) AS moved_out
     FROM unnest($1::int8[], $2::int8[]) AS w(room, ref)
-    CROSS JOIN LATERAL (
-        SELECT seq, pos, value FROM events e
+    LEFT JOIN LATERAL (
+        SELECT value FROM events e
         WHERE e.room = w.room AND e.type = {MEMBER} AND e.skey = w.ref AND e.pos <= $3
         ORDER BY e.seq DESC LIMIT 1
-    ) e"""
+    ) e ON true"""
 _TIMELINES = f"""
     SELECT {_E}
     FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[]) AS w(room, after, upto, from_seq)
@@ -52,40 +56,39 @@ _TIMELINES = f"""
             AND ($5::int8[] IS NULL OR e.type = ANY($5) OR e.type < 0)
         ORDER BY e.pos DESC LIMIT $6
     ) e"""
-_PIECES_OF_STATE = f"""
-    SELECT w.room, w.start, w.base, s.type, s.skey, s.seq FROM w JOIN state s ON s.room = w.room AND s.seq > w.base
-    UNION ALL
-    SELECT w.room, w.start, w.base, {MEMBER}, m.ref, m.seq FROM w JOIN members m
-        ON m.room = w.room AND m.seq > w.base AND m.membership <> 0 AND $3"""
-_LAST_BEFORE = f"""
-    SELECT {_E} FROM k JOIN events e ON e.room = k.room AND e.seq = k.seq
-    WHERE k.seq < k.start AND ($4::int8[] IS NULL OR k.type = ANY($4) OR k.type < 0)
-    UNION ALL
+_LAST_OF_EACH = f"""
+    k AS (
+        SELECT w.room, w.start, w.upto, w.base, s.type, s.skey FROM w JOIN state s ON s.room = w.room AND s.seq > w.base
+        UNION ALL
+        SELECT w.room, w.start, w.upto, w.base, {MEMBER}, m.ref FROM w JOIN members m
+            ON m.room = w.room AND m.seq > w.base AND m.membership <> 0 AND $4
+    )
     SELECT {_E} FROM k CROSS JOIN LATERAL (
         SELECT {EVENT_COLUMNS} FROM events e
-        WHERE e.room = k.room AND e.type = k.type AND e.skey = k.skey AND e.seq < k.start AND e.seq > k.base
+        WHERE e.room = k.room AND e.type = k.type AND e.skey = k.skey
+            AND e.seq < k.start AND e.seq > k.base AND e.pos <= k.upto
         ORDER BY e.seq DESC LIMIT 1
     ) e
-    WHERE k.seq >= k.start AND ($4::int8[] IS NULL OR k.type = ANY($4) OR k.type < 0)"""
+    WHERE $5::int8[] IS NULL OR k.type = ANY($5) OR k.type < 0"""
 _STATE_AT = f"""
-    WITH w AS (SELECT room, start, 0::int8 AS base FROM unnest($1::int8[], $2::int8[]) AS w(room, start)),
-        k AS ({_PIECES_OF_STATE})
-    {_LAST_BEFORE}"""
+    WITH w AS (
+        SELECT room, start, upto, 0::int8 AS base
+        FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS w(room, start, upto)
+    ), {_LAST_OF_EACH}"""
 _STATE_SINCE = f"""
     WITH w AS (
-        SELECT w.room, w.start, coalesce(b.seq, 0) AS base
-        FROM unnest($1::int8[], $2::int8[]) AS w(room, start)
+        SELECT w.room, w.start, w.upto, coalesce(b.seq, 0) AS base
+        FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS w(room, start, upto)
         LEFT JOIN LATERAL (
-            SELECT seq FROM events e WHERE e.room = w.room AND e.pos <= $5 ORDER BY e.pos DESC LIMIT 1
+            SELECT seq FROM events e WHERE e.room = w.room AND e.pos <= $6 ORDER BY e.pos DESC LIMIT 1
         ) b ON true
-    ), k AS ({_PIECES_OF_STATE})
-    {_LAST_BEFORE}"""
+    ), {_LAST_OF_EACH}"""
 _MEMBERS_AT = f"""
     SELECT {_E}
-    FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS w(room, ref, start)
+    FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[]) AS w(room, ref, start, upto)
     CROSS JOIN LATERAL (
         SELECT {EVENT_COLUMNS} FROM events e
-        WHERE e.room = w.room AND e.type = {MEMBER} AND e.skey = w.ref AND e.seq < w.start
+        WHERE e.room = w.room AND e.type = {MEMBER} AND e.skey = w.ref AND e.seq < w.start AND e.pos <= w.upto
         ORDER BY e.seq DESC LIMIT 1
     ) e"""
 _EVENTS_AT = f"""
@@ -209,10 +212,12 @@ class SyncReads:
         rows = await self._fetch(_MY_ROOMS, account, upto, None if only is None else list(only))
         return [MyRoom(room, ref, forgotten, room_id.bytes, *rest) for room, ref, forgotten, room_id, *rest in rows]
 
-    async def memberships_at(self, members: Iterable[tuple[RoomNo, MemberRef]], pos: Pos) -> dict[RoomNo, Moment]:
-        """The last event about each member's own membership at `pos`; absent: there was none."""
-        rooms, refs = _columns(members, 2)
-        return {room: Moment(*rest) for room, *rest in await self._fetch(_MEMBERSHIPS_AT, rooms, refs, pos)}
+    async def memberships_before(
+        self, members: Iterable[tuple[RoomNo, MemberRef]], since: Pos, upto: Pos
+    ) -> dict[RoomNo, tuple[int, bool]]:
+        """Each member's own membership at `since` (0: none), and whether it was another than joined after that."""
+        rows = await self._fetch(_MEMBERSHIPS_BEFORE, *_columns(members, 2), since, upto)
+        return {room: (membership, moved_out) for room, membership, moved_out in rows}
 
     async def timelines(
         self, windows: Iterable[tuple[RoomNo, Pos, Pos, Seq]], codes: Sequence[TypeCode] | None, limit: int
@@ -229,22 +234,23 @@ class SyncReads:
         return found
 
     async def state_at(
-        self, starts: Iterable[tuple[RoomNo, Seq]], codes: Sequence[TypeCode] | None, *, members: bool
+        self, starts: Iterable[tuple[RoomNo, Seq, Pos]], codes: Sequence[TypeCode] | None, *, members: bool
     ) -> dict[RoomNo, list[Event]]:
-        """The state of each room just before seq `start`; `members`: with all of its m.room.member events."""
-        rows = await self._fetch(_STATE_AT, *_columns(starts, 2), members, codes)
-        return _by_room(rows)
+        """The state of each room (room, start, up to) just before a seq, as of a position.
+
+        `members`: with all of its m.room.member events. `codes`: as in `timelines`.
+        """
+        return _by_room(await self._fetch(_STATE_AT, *_columns(starts, 3), members, codes))
 
     async def state_since(
-        self, starts: Iterable[tuple[RoomNo, Seq]], codes: Sequence[TypeCode] | None, since: Pos
+        self, starts: Iterable[tuple[RoomNo, Seq, Pos]], codes: Sequence[TypeCode] | None, since: Pos
     ) -> dict[RoomNo, list[Event]]:
-        """What changed of each room's state after `since`, as it was just before seq `start`."""
-        rows = await self._fetch(_STATE_SINCE, *_columns(starts, 2), True, codes, since)
-        return _by_room(rows)
+        """What changed of each room's state after `since`; otherwise as `state_at`."""
+        return _by_room(await self._fetch(_STATE_SINCE, *_columns(starts, 3), True, codes, since))
 
-    async def members_at(self, members: Iterable[tuple[RoomNo, MemberRef, Seq]]) -> dict[RoomNo, list[Event]]:
-        """The m.room.member event of each (room, ref) just before a seq."""
-        return _by_room(await self._fetch(_MEMBERS_AT, *_columns(members, 3)))
+    async def members_at(self, members: Iterable[tuple[RoomNo, MemberRef, Seq, Pos]]) -> dict[RoomNo, list[Event]]:
+        """The m.room.member event of each (room, ref) just before a seq, as of a position."""
+        return _by_room(await self._fetch(_MEMBERS_AT, *_columns(members, 4)))
 
     async def events_at(self, places: Iterable[tuple[RoomNo, Seq]]) -> dict[tuple[RoomNo, Seq], Event]:
         rows = await self._fetch(_EVENTS_AT, *_columns(places, 2))

@@ -29,6 +29,8 @@ class Tail:
         """The last committed position."""
         self.start = head
         """Every record after this position is here; older ones are in the tables only."""
+        self.resets = 0
+        """How often everything was forgotten: who was subscribed then may have missed something."""
         self._records_max = records_max
         self._records: deque[Record] = deque()
         self._by_room: dict[RoomNo, deque[Record]] = {}
@@ -69,6 +71,7 @@ class Tail:
     def reset(self, head: Pos) -> None:
         """Forget everything: what lies up to `head` is in the tables only."""
         self.head = self.start = head
+        self.resets += 1
         self._records.clear()
         self._by_room.clear()
         self._by_account.clear()

@@ -41,6 +41,11 @@ class Lru(Generic[K, V]):
     def drop(self, key: K) -> None:
         self._items.pop(key, None)
 
+    def drop_where(self, condition: Callable[[V], bool]) -> None:
+        """Cost: looks at everything."""
+        for key in [key for key, value in self._items.items() if condition(value)]:
+            del self._items[key]
+
     def __len__(self) -> int:
         return len(self._items)
 
