@@ -134,6 +134,9 @@ class Connection(HttpToolsProtocol):
                 log.error("reading a request failed: %s", where(error))
                 self.refuse(MatrixError("the request cannot be read"))
             return
+        except httptools.HttpParserInvalidURLError:
+            self.refuse(BadParam("path", "holds bytes that must be percent-encoded"))
+            return
         except httptools.HttpParserInvalidMethodError:
             self.refuse(Unrecognized("method: is none that HTTP knows", status=405))
             return
@@ -165,7 +168,17 @@ class Connection(HttpToolsProtocol):
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]  # nothing is upgraded: the request was answered as if it had not asked
+                data = self._without_upgrade() + data[upgrade.args[0] :]
+
+    def _without_upgrade(self) -> bytes:
+        """The head of the request again, for a fresh parser: the old one takes its body for another protocol."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserInvalidMethodError
+        self.parser = httptools.HttpRequestParser(self)
+        lines = [b"%b %b HTTP/1.1" % (method, self.url)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] not in {b"upgrade", b"connection"}]
+        return b"\r\n".join((*lines, b"\r\n"))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -186,6 +199,8 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # see `_without_upgrade`
         self.stage = Stage.BODY
         self._in_time()
         version = self.parser.get_http_version()
@@ -218,6 +233,8 @@ class Connection(HttpToolsProtocol):
             self.shared.due[self] += len(body) / BODY_BYTES_PER_SECOND_MIN
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self.stage = Stage.BETWEEN
         self._in_time()
         self.cycle.more_body = False
