@@ -139,13 +139,13 @@ async def _mine(homes: Homes, req: Request, user_id: str) -> tuple[Caller, CellA
     """The caller, who must be the person that the path names."""
     who = caller(req)
     home = homes.of(who)
-    await own(home.accounts.user_id(who.account), user_id)
+    await own(home, who, user_id)
     return who, home
 
 
 def _room(room_id: str) -> RoomNo:
     raw = raw_room_id(room_id)
-    if raw is None:
+    if raw is None or room_no(raw) == GLOBAL:
         raise BadParam("roomId", "is not the id of a room of this server, which looks like !... with 22 characters")
     return room_no(raw)
 

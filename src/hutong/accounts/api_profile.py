@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec import json
 
-from hutong.accounts.homes import Homes
+from hutong.accounts.homes import CellAccounts, Homes
 from hutong.accounts.names import parse_user_id
 from hutong.accounts.profiles import PROFILE_BYTES_MAX, check_key
 from hutong.errors import Forbidden, MissingParam, NotFound
 from hutong.http.jsonscan import checked_object
-from hutong.http.request import EMPTY, Request, Response, caller, caller_or_none, raw_body, request_region
+from hutong.http.request import EMPTY, Caller, Request, Response, caller, caller_or_none, raw_body, request_region
 from hutong.ids import CellNo
 
 RemoteProfile = Callable[[CellNo, str], Awaitable[bytes | None]]
@@ -53,7 +53,7 @@ class ProfileFieldEndpoint:
         home = self.homes.of(who)
         check_key(key)
         asked = checked_object(await raw_body(req, PROFILE_BYTES_MAX + 1_024))
-        await own(home.accounts.user_id(who.account), user_id)
+        await own(home, who, user_id)
         if key not in asked:
             raise MissingParam(key)
         await home.profiles.set(who.account, key, asked[key])
@@ -62,7 +62,7 @@ class ProfileFieldEndpoint:
     async def on_delete(self, req: Request, resp: Response, user_id: str, key: str) -> None:
         who = caller(req)
         home = self.homes.of(who)
-        await own(home.accounts.user_id(who.account), user_id)
+        await own(home, who, user_id)
         await home.profiles.delete(who.account, key)
         resp.data = EMPTY
 
@@ -84,10 +84,10 @@ async def read(homes: Homes, remote_profile: RemoteProfile, req: Request, text: 
     return fields
 
 
-async def own(user_id: Awaitable[str], asked: str) -> None:
-    """Raises: Forbidden unless the user id that was `asked` about is the caller's own; BadParam."""
-    parse_user_id(asked, "userId")
-    if asked != await user_id:
+async def own(home: CellAccounts, who: Caller, user_id: str) -> None:
+    """Raises: Forbidden unless `user_id` is the caller's own; BadParam."""
+    parse_user_id(user_id, "userId")
+    if user_id != await home.accounts.user_id(who.account):
         raise Forbidden("userId: is not yours")
 
 
