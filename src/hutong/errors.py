@@ -12,9 +12,7 @@ class MatrixError(Exception):
     status = 400
     errcode = "M_UNKNOWN"
 
-    def __init__(
-        self, message: str, *, status: int | None = None, errcode: str | None = None, **extra: Any
-    ) -> None:
+    def __init__(self, message: str, *, status: int | None = None, errcode: str | None = None, **extra: Any) -> None:
         super().__init__(message)
         self.message = message
         self.status = status or self.status
@@ -74,7 +72,8 @@ class UnknownToken(MatrixError):
     errcode = "M_UNKNOWN_TOKEN"
 
     def __init__(self, message: str = "access token: unknown or no longer valid", *, soft_logout: bool = False) -> None:
-        super().__init__(message, **({"soft_logout": True} if soft_logout else {}))
+        extra: dict[str, Any] = {"soft_logout": True} if soft_logout else {}
+        super().__init__(message, **extra)
 
 
 class Forbidden(MatrixError):
@@ -119,10 +118,8 @@ class RegionAway(MatrixError):
     errcode = "M_UNKNOWN"
 
     def __init__(self, region: str, *, retry_after_ms: int = 2_000) -> None:
-        super().__init__(
-            f"region {region} cannot be reached at the moment; try again",
-            **{"hutong.region": region, "retry_after_ms": retry_after_ms},
-        )
+        extra: dict[str, Any] = {"hutong.region": region, "retry_after_ms": retry_after_ms}
+        super().__init__(f"region {region} cannot be reached at the moment; try again", **extra)
         self.region = region
         self.retry_after_ms = retry_after_ms
 

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -106,7 +106,7 @@ class Section:
         value = self._value(key, default)
         if value not in choices:
             raise self.wrong(key, value, f"it can be {_listed(choices)}")
-        return cast("Choice", value)
+        return value
 
     def flag(self, key: str, default: bool) -> bool:
         value = self._value(key, default)

@@ -1,0 +1,1 @@
+"""The commands of `hutong`, a file for each group."""

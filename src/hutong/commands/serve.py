@@ -1,0 +1,130 @@
+"""`hutong serve`: a node, from its start to its clean stop."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import uvloop
+from rich.panel import Panel
+from rich.table import Table
+
+from hutong import __version__, logs
+from hutong.commands.account import OPERATIONS
+from hutong.commands.common import Failed, console, load, operator_errors, where_the_data_is
+from hutong.commands.control import control
+from hutong.config import Config
+from hutong.engines.process import forbid_core_dumps, raise_open_files
+
+if TYPE_CHECKING:
+    from hutong.node import Node
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = """\b
+Examples:
+  hutong serve                                   the demo: cn, eu and ru on http://localhost:8008
+  hutong serve --data /srv/hutong --port 9000    elsewhere
+  hutong serve --config hutong.toml --region ru  one of the regions that hutong.toml lists
+"""
+GC_THRESHOLDS = (50_000, 20, 100)
+INTERRUPTED = 130
+
+
+@click.command(epilog=EXAMPLES)
+@where_the_data_is
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="Serves all regions; the demo's three also have one each on the ports after it.  [default: 8008]",
+)
+@click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
+@click.option("--region", help="Serve this region alone.")
+@operator_errors
+def serve(data: Path | None, config_file: Path | None, port: int | None, host: str | None, region: str | None) -> None:
+    """Serve until stopped, by Ctrl-C or SIGTERM."""
+    config = load(config_file, data, port=port, host=host, region=region)
+    forbid_core_dumps()
+    raise_open_files()
+    logs.start(config.log, ((region.name, config.logs_dir(region.name)) for region in config.local_regions))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config))
+
+
+async def _serve(config: Config) -> None:
+    stop = _stop_on_signals()
+    node = await _started(config, stop)
+    if node is None:
+        return
+    try:
+        async with control(node, config, OPERATIONS):
+            # What lives as long as the node is not looked through again at each collection.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
+            _greet(config, node)
+            await stop.wait()
+    finally:
+        log.info("stopping")
+        await node.stop()
+        log.info("stopped")
+
+
+async def _started(config: Config, stop: asyncio.Event) -> "Node | None":
+    """The node; None when it was stopped before it had started.
+
+    Raises: Failed when it cannot listen, and an operator's errors.
+    """
+    from hutong.node import start  # everything: what needs no node does not wait for it
+
+    out = console()
+    with out.status("Starting") if out.is_terminal else contextlib.nullcontext():
+        starting = asyncio.ensure_future(start(config))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not starting.done():
+            starting.cancel()
+        try:
+            return await starting
+        except asyncio.CancelledError:
+            return None
+        except OSError as error:
+            hint = "; give --port another, or stop what uses it" if "listen" in str(error) else ""
+            raise Failed(f"{error.strerror or error}{hint}. Nothing was started.") from None
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that the first SIGINT or SIGTERM sets. The second ends the process at once; the next start recovers."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+def _greet(config: Config, node: "Node") -> None:
+    """Say where to connect."""
+    out = console()
+    regions = ", ".join(region.name for region in config.local_regions)
+    if not out.is_terminal:
+        out.print(f"hutong {__version__} serves {regions} on {node.base_url}; data in {config.data}")
+        return
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row("[bold]all regions[/]", f"[bold cyan]{node.base_url}[/]")
+    for region in config.local_regions:
+        table.add_row(region.server_name, node.region_url(region.name) or "")
+    out.print(Panel.fit(table, title=f"hutong {__version__}", subtitle=f"data in {config.data}", padding=(1, 2)))
+    registration = "anybody may register" if config.registration == "open" else "registration is closed"
+    out.print(f"Connect any Matrix client to {node.base_url}; {registration}. Ctrl-C stops.")

@@ -1,0 +1,151 @@
+"""A database as bytes, and back, with PostgreSQL's own tools.
+
+What is written is what the database holds: envelopes, and content sealed under keys that are not in it.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping
+from typing import IO
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from hutong.engines.binaries import EngineMissing, binaries
+
+CHUNK_BYTES = 1 << 20
+
+_EMPTY = """
+DO $$
+DECLARE t text;
+BEGIN
+    FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE format('DROP TABLE public.%I CASCADE', t);
+    END LOOP;
+END $$;
+"""
+
+
+class ToolFailed(Exception):
+    """pg_dump, pg_restore or psql says that it could not do it."""
+
+
+def dump(dsn: str, target: IO[bytes]) -> None:
+    """Write the database at `dsn`, as it is at one moment, to `target`. May be done while it is in use.
+
+    Raises: ToolFailed, EngineMissing.
+    """
+    command = [_tool("pg_dump"), "--format=custom", "--no-owner", "--no-privileges", "--schema=public"]
+    command += ["--lock-wait-timeout=60s", "--dbname", _without_password(dsn)]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(dsn)
+    ) as process:
+        assert process.stdout is not None
+        complaints = _Complaints(process)
+        try:
+            shutil.copyfileobj(process.stdout, target, CHUNK_BYTES)
+        except BaseException:
+            process.kill()
+            raise
+    _check("pg_dump", process, complaints)
+
+
+def restore(dsn: str, source: IO[bytes], gen: int) -> None:
+    """Put what `dump` wrote in place of what the database at `dsn` holds, under generation `gen`: all of it or nothing.
+
+    Raises: ToolFailed, EngineMissing.
+    """
+    environment = _environment(dsn)
+    psql = [_tool("psql"), "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
+    psql += ["--dbname", _without_password(dsn), "--file=-"]
+    read = [_tool("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", "--schema=public", "--file=-"]
+    with (
+        subprocess.Popen(
+            psql, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        ) as writer,
+        subprocess.Popen(read, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader,
+    ):
+        assert writer.stdin is not None
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        complaints = [_Complaints(reader), _Complaints(writer)]
+        feeding = threading.Thread(target=_feed, args=(source, reader.stdin))
+        feeding.start()
+        try:
+            writer.stdin.write(_EMPTY.encode())
+            shutil.copyfileobj(reader.stdout, writer.stdin, CHUNK_BYTES)
+            feeding.join()
+            if reader.wait() == 0:
+                writer.stdin.write(f"UPDATE public.rev SET gen = {gen:d};\n".encode())
+                writer.stdin.close()
+            else:
+                writer.kill()  # so that it does not commit the half that it got
+        except BrokenPipeError:  # psql has stopped, and says why
+            reader.kill()
+            feeding.join()
+        except BaseException:
+            writer.kill()
+            reader.kill()
+            raise
+    first, second = ("psql", writer, complaints[1]), ("pg_restore", reader, complaints[0])
+    for failed in (first, second) if reader.returncode in (0, -signal.SIGKILL) else (second, first):
+        _check(*failed)
+
+
+class _Complaints(threading.Thread):
+    """Read what a process says on standard error, so that it never waits for somebody to read it."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(daemon=True)
+        assert process.stderr is not None
+        self._stream = process.stderr
+        self._lines: list[str] = []
+        self.start()
+
+    def run(self) -> None:
+        for line in self._stream:
+            self._lines.append(line.decode(errors="replace").strip())
+
+    def first(self) -> str:
+        self.join()
+        return next((line for line in self._lines if "error" in line.lower()), "; ".join(self._lines[:2]))
+
+
+def _check(name: str, process: subprocess.Popen[bytes], complaints: _Complaints) -> None:
+    if process.returncode != 0:
+        raise ToolFailed(f"{name} ended with status {process.returncode}: {complaints.first()}")
+
+
+def _feed(source: IO[bytes], sink: IO[bytes]) -> None:
+    try:
+        with sink:
+            shutil.copyfileobj(source, sink, CHUNK_BYTES)
+    except BrokenPipeError:  # the reader has stopped, and says why
+        pass
+
+
+def _tool(name: str) -> str:
+    """PostgreSQL's tool of this name: the wheel's, else the machine's."""
+    try:
+        return str(binaries().client / name)
+    except EngineMissing:
+        found = shutil.which(name)
+        if found is None:
+            raise EngineMissing(f"{name} is missing: install PostgreSQL's client programs") from None
+        return found
+
+
+def _without_password(dsn: str) -> str:
+    """`dsn` as it may be seen in a list of processes."""
+    parts = urlsplit(dsn)
+    if parts.password is None:
+        return dsn
+    user, _, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}@{place}"))
+
+
+def _environment(dsn: str) -> Mapping[str, str]:
+    password = urlsplit(dsn).password
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return plain | ({"PGPASSWORD": unquote(password)} if password else {})
