@@ -28,6 +28,8 @@ from hutong.cells.messages import (
     RefOf,
     RoomFacts,
     Settle,
+    SightOf,
+    SightReply,
     Snapshot,
     StateAt,
 )
@@ -175,6 +177,7 @@ class Cell:
         serve(self.number, Snapshot, self.replication.answer_snapshot)
         serve(self.number, Page, self._answer_page)
         serve(self.number, StateAt, self._answer_state)
+        serve(self.number, SightOf, self.answer_sight)
         serve(self.number, EventById, self._answer_event)
         serve(self.number, Codes, self._answer_codes)
         serve(self.number, Locate, self._answer_locate)
@@ -198,6 +201,9 @@ class Cell:
     async def _answer_state(self, _: CellNo, request: StateAt) -> PageReply:
         events = await self.reads.state_at(request.room, request.at)
         return PageReply(envelopes=[event.env for event in events], head=await self.reads.head(request.room))
+
+    async def answer_sight(self, _: CellNo, request: SightOf) -> SightReply:
+        return await self.reads.sight(request.room, request.ref)
 
     async def _answer_event(self, _: CellNo, request: EventById) -> Envelope | None:
         event = await self.reads.event_by_id(request.event_id)

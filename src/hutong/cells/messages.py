@@ -181,6 +181,22 @@ class StateAt(Request[PageReply], frozen=True, kw_only=True):
     at: Seq
 
 
+class SightReply(Struct, frozen=True, kw_only=True):
+    visibility: list[tuple[Seq, int]]
+    """(seq, HistoryVisibility), ascending."""
+    membership: list[tuple[Seq, int]]
+    """(seq, Membership) of the one member, ascending."""
+
+
+class SightOf(Request[SightReply], frozen=True, kw_only=True):
+    """What decides what a member may see of a room's past."""
+
+    flow: ClassVar[str] = "sight"
+    reply: ClassVar[Any] = SightReply
+    room: RoomNo
+    ref: MemberRef
+
+
 class EventById(Request[Envelope | None], frozen=True, kw_only=True):
     flow: ClassVar[str] = "event"
     reply: ClassVar[Any] = Envelope | None
@@ -211,12 +227,13 @@ class Locate(Request[RoomFacts | None], frozen=True, kw_only=True):
     room_id: bytes
 
 
-class Stripped(Request[bytes], frozen=True, kw_only=True):
-    """The stripped state of `room` as a JSON array, for a person who is invited and cannot look inside yet."""
+class Stripped(Request[list[bytes]], frozen=True, kw_only=True):
+    """The stripped state events of `room` as JSON, for `ref`, who is invited and cannot look inside yet."""
 
     flow: ClassVar[str] = "stripped"
-    reply: ClassVar[Any] = bytes
+    reply: ClassVar[Any] = list[bytes]
     room: RoomNo
+    ref: MemberRef
 
 
 class ProfileOf(Request[bytes | None], frozen=True, kw_only=True):

@@ -8,10 +8,11 @@ from asyncpg import Pool
 from asyncpg.pgproto.pgproto import UUID
 
 from hutong.cells.codes import ContentState
+from hutong.cells.messages import SightReply
 from hutong.cells.records import Event, Member, Txn
 from hutong.cells.rows import EVENT_COLUMNS, MEMBER_COLUMNS, event_of, member_of
-from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Minute, RoomNo, Seq, StateKeyCode, TypeCode
-from hutong.rooms.event_types import MEMBER, Membership
+from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER, Membership
 
 _BY_ID = f"SELECT {EVENT_COLUMNS} FROM events WHERE event_id = $1"
 _BY_SEQ = f"SELECT {EVENT_COLUMNS} FROM events WHERE room = $1 AND seq = ANY($2::int8[])"
@@ -29,7 +30,13 @@ _STATE_NOW = f"""
 _STATE_ONE = f"""
     SELECT {EVENT_COLUMNS} FROM events
     WHERE room = $1 AND type = $2 AND skey = $3 AND seq <= $4 ORDER BY seq DESC LIMIT 1"""
+_SIGHT = f"""
+    SELECT type, seq, value FROM events WHERE room = $1 AND value IS NOT NULL AND (
+        (type = {HISTORY_VISIBILITY} AND skey = 0) OR (type = {MEMBER} AND skey = $2)) ORDER BY seq"""
+_EVER_JOINED = f"""
+    SELECT EXISTS (SELECT FROM events WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND value = {Membership.JOIN})"""
 _HEAD = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1"
+_SEQ_AT = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1 AND pos <= $2 AND pos > 0"
 _MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND room = $2"
 _MEMBERS = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND membership = ANY($2::int2[])"
 _MEMBERS_BY_REF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND ref = ANY($2::int8[])"
@@ -83,6 +90,11 @@ class Reads:
         head: Seq = await self.pool.fetchval(_HEAD, room)
         return head
 
+    async def seq_at(self, room: RoomNo, pos: Pos) -> Seq:
+        """The last seq of `room` at or before a position of this cell's log."""
+        seq: Seq = await self.pool.fetchval(_SEQ_AT, room, pos)
+        return seq
+
     async def room(self, room: RoomNo) -> Any:
         """The row of `rooms`, or None."""
         return await self.pool.fetchrow(_ROOM, room)
@@ -102,6 +114,16 @@ class Reads:
         """The membership of `ref` after seq `at`; None when it had none."""
         event = await self.state_event(room, MEMBER, StateKeyCode(ref), at)
         return None if event is None or event.env.value is None else Membership(event.env.value)
+
+    async def sight(self, room: RoomNo, ref: MemberRef) -> SightReply:
+        rows = await self.pool.fetch(_SIGHT, room, ref)
+        return SightReply(
+            visibility=[(seq, value) for type, seq, value in rows if type == HISTORY_VISIBILITY],
+            membership=[(seq, value) for type, seq, value in rows if type == MEMBER],
+        )
+
+    async def ever_joined(self, room: RoomNo, ref: MemberRef) -> bool:
+        return bool(await self.pool.fetchval(_EVER_JOINED, room, ref))
 
     async def rooms_of(self, account: AccountNo, memberships: Sequence[Membership]) -> list[Member]:
         return [member_of(row) for row in await self.pool.fetch(_ROOMS_OF, account, memberships)]
@@ -133,7 +155,7 @@ class Reads:
 
     async def receipts(self, room: RoomNo) -> list[tuple[MemberRef, int, int, Seq, Minute]]:
         """The public receipts of `room`."""
-        return [tuple(row) for row in await self.pool.fetch(_RECEIPTS, room)]  # type: ignore[misc]
+        return [tuple(row) for row in await self.pool.fetch(_RECEIPTS, room)]
 
     async def all_voided(self) -> set[bytes]:
         return {row["event_id"].bytes for row in await self.pool.fetch(_VOIDED)}

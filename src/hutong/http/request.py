@@ -29,6 +29,7 @@ __all__ = [
     "caller",
     "caller_or_none",
     "client_address",
+    "decode",
     "on_disconnect",
     "query_choice",
     "query_flag",
@@ -192,7 +193,11 @@ async def body(req: falcon.asgi.Request, decoder: Decoder[T], bytes_max: int | N
     Raises: NotJson, TooLarge; MissingParam for a field that must be there, BadJson for a wrong type,
         BadParam for a value that breaks the field's rule. Each names the field.
     """
-    raw = await raw_body(req, bytes_max)
+    return decode(await raw_body(req, bytes_max), decoder)
+
+
+def decode(raw: bytes, decoder: Decoder[T]) -> T:
+    """A body that was read already, as a typed record. Raises as `body`."""
     try:
         if not raw.isascii():
             raw.decode()  # the decoder does not look into what a record leaves out or keeps raw

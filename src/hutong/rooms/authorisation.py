@@ -157,7 +157,7 @@ def level_of(room: Projection, ref: MemberRef) -> int:
     if room.outranks_all(ref):
         return INFINITE
     if room.power is None:
-        return FIRST_CREATOR if ref == room.creators[0] and room.version < 12 else DEFAULTS["users_default"]
+        return FIRST_CREATOR if ref == room.creators[0] else DEFAULTS["users_default"]
     level = room.power.users.get(ref)
     return _default(room, "users_default") if level is None else level
 

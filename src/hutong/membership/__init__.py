@@ -1,0 +1,1 @@
+"""Who is in a room: inviting, joining, leaving, kicking, banning, forgetting."""

@@ -1,0 +1,265 @@
+"""The endpoints of rooms: decode, call, encode. Client-Server API v1.19, "Rooms" and "Events"."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from falcon.asgi import Request, Response
+from msgspec.json import Decoder
+
+from hutong.cells.records import Envelope
+from hutong.errors import BadParam
+from hutong.http.jsonscan import event_content
+from hutong.http.request import (
+    EVENT_BYTES_MAX,
+    caller,
+    decode,
+    query_choice,
+    query_int,
+    query_text,
+    raw_body,
+)
+from hutong.ids import CellNo
+from hutong.membership.service import Memberships
+from hutong.rooms.creation import CreateRoom, Creation, Creator
+from hutong.rooms.service import Rooms
+
+PREFIX = "/_matrix/client/v3"
+ROOM = PREFIX + "/rooms/{room_id}"
+PAGE_DEFAULT, PAGE_MAX = 10, 1_000
+CREATE_BODY = Decoder(CreateRoom)
+OBJECT = Decoder(dict[str, Any])
+_encode = msgspec.json.Encoder().encode
+_MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
+
+
+@dataclass(frozen=True)
+class CellRooms:
+    """What one cell does for its people's rooms."""
+
+    rooms: Rooms
+    creation: Creation
+    memberships: Memberships
+
+
+Cells = Mapping[CellNo, CellRooms]
+
+
+def event_id_body(event_id: str) -> bytes:
+    return _encode({"event_id": event_id})
+
+
+def array(items: Sequence[bytes]) -> bytes:
+    return b"[" + b",".join(items) + b"]"
+
+
+@dataclass(frozen=True)
+class CreateEndpoint:
+    cells: Cells
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        who = caller(req)
+        cell = self.cells[who.cell]
+        # What the server puts into events is checked as strictly as what a client sends as an event.
+        raw = await raw_body(req)
+        event_content(raw or b"{}")
+        wanted = decode(raw or b"{}", CREATE_BODY)
+        user_id = await cell.rooms.own_user_id(who.account)
+        room_id = await cell.creation.create(Creator(who.account, who.device, user_id), wanted)
+        resp.data = _encode({"room_id": room_id})
+
+
+@dataclass(frozen=True)
+class SendEndpoint:
+    cells: Cells
+
+    async def on_put(self, req: Request, resp: Response, room_id: str, event_type: str, txn_id: str) -> None:
+        who = caller(req)
+        raw = await raw_body(req, EVENT_BYTES_MAX)
+        content = event_content(raw)
+        resp.data = event_id_body(
+            await self.cells[who.cell].rooms.send(who, room_id, event_type, txn_id, raw.strip(), content)
+        )
+
+
+@dataclass(frozen=True)
+class RedactEndpoint:
+    cells: Cells
+
+    async def on_put(self, req: Request, resp: Response, room_id: str, event_id: str, txn_id: str) -> None:
+        who = caller(req)
+        content = event_content(await raw_body(req, EVENT_BYTES_MAX) or b"{}")
+        reason = content.get("reason")
+        if reason is not None and not isinstance(reason, str):
+            raise BadParam("reason", "must be a string")
+        resp.data = event_id_body(await self.cells[who.cell].rooms.redact(who, room_id, event_id, txn_id, content))
+
+
+@dataclass(frozen=True)
+class StateEndpoint:
+    """One piece of state; without a state key in the path it is the empty one."""
+
+    cells: Cells
+
+    async def on_get(self, req: Request, resp: Response, room_id: str, event_type: str, state_key: str = "") -> None:
+        who = caller(req)
+        form = query_choice(req, "format", ("content", "event"), "content")
+        content, event = await self.cells[who.cell].rooms.state_event(who, room_id, event_type, state_key)
+        resp.data = event if form == "event" else content
+
+    async def on_put(self, req: Request, resp: Response, room_id: str, event_type: str, state_key: str = "") -> None:
+        who = caller(req)
+        raw = await raw_body(req, EVENT_BYTES_MAX)
+        content = event_content(raw)
+        cell = self.cells[who.cell]
+        if event_type == "m.room.member":
+            event_id = await cell.memberships.set(who, room_id, state_key, content)
+        else:
+            event_id = await cell.rooms.set_state(who, room_id, event_type, state_key, raw.strip(), content)
+        resp.data = event_id_body(event_id)
+
+
+@dataclass(frozen=True)
+class AllStateEndpoint:
+    cells: Cells
+
+    async def on_get(self, req: Request, resp: Response, room_id: str) -> None:
+        who = caller(req)
+        resp.data = array(await self.cells[who.cell].rooms.state(who, room_id))
+
+
+@dataclass(frozen=True)
+class EventEndpoint:
+    cells: Cells
+
+    async def on_get(self, req: Request, resp: Response, room_id: str, event_id: str) -> None:
+        who = caller(req)
+        resp.data = await self.cells[who.cell].rooms.event(who, room_id, event_id)
+
+
+@dataclass(frozen=True)
+class MessagesEndpoint:
+    cells: Cells
+
+    async def on_get(self, req: Request, resp: Response, room_id: str) -> None:
+        who = caller(req)
+        backwards = query_choice(req, "dir", ("b", "f")) == "b"
+        wanted = PageFilter.read(query_text(req, "filter", max=65_536))
+        limit = query_int(req, "limit", PAGE_DEFAULT, 1, PAGE_MAX)
+        page = await self.cells[who.cell].rooms.messages(
+            who,
+            room_id,
+            query_text(req, "from"),
+            query_text(req, "to"),
+            backwards=backwards,
+            limit=limit,
+            lazy_members=wanted.lazy_load_members,
+            admits=wanted.admits,
+        )
+        parts = [b'{"start":' + _encode(page.start), b'"chunk":' + array(page.chunk)]
+        if page.end is not None:
+            parts.append(b'"end":' + _encode(page.end))
+        if page.state:
+            parts.append(b'"state":' + array(page.state))
+        resp.data = b",".join(parts) + b"}"
+
+
+class PageFilter(msgspec.Struct, frozen=True):
+    """The part of a RoomEventFilter that a page of messages knows."""
+
+    types: list[str] | None = None
+    not_types: list[str] | None = None
+    senders: list[str] | None = None
+    not_senders: list[str] | None = None
+    contains_url: bool | None = None
+    lazy_load_members: bool = False
+
+    @classmethod
+    def read(cls, text: str | None) -> "PageFilter":
+        if text is None:
+            return cls()
+        try:
+            return msgspec.json.decode(text.encode(), type=cls)
+        except msgspec.DecodeError as error:
+            raise BadParam("filter", str(error)) from None
+
+    def admits(self, env: Envelope, json: bytes) -> bool:
+        """Whether an event passes. Cost: decodes it only when the filter asks for anything."""
+        if self.types is None and not self.not_types and self.senders is None and not self.not_senders:
+            return self.contains_url is None or (b'"url":' in json) == self.contains_url
+        event: dict[str, Any] = OBJECT.decode(json)
+        type, sender = event["type"], event["sender"]
+        return (
+            (self.types is None or any(_matches(pattern, type) for pattern in self.types))
+            and not any(_matches(pattern, type) for pattern in self.not_types or ())
+            and (self.senders is None or sender in self.senders)
+            and sender not in (self.not_senders or ())
+            and (self.contains_url is None or ("url" in event["content"]) == self.contains_url)
+        )
+
+
+def _matches(pattern: str, type: str) -> bool:
+    """A type pattern: `*` stands for any text."""
+    if "*" not in pattern:
+        return pattern == type
+    head, *rest = pattern.split("*")
+    if not type.startswith(head):
+        return False
+    at = len(head)
+    for part in rest[:-1]:
+        found = type.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return type.endswith(rest[-1]) and len(type) - len(rest[-1]) >= at
+
+
+@dataclass(frozen=True)
+class MembersEndpoint:
+    cells: Cells
+
+    async def on_get(self, req: Request, resp: Response, room_id: str) -> None:
+        who = caller(req)
+        wanted, unwanted = query_text(req, "membership"), query_text(req, "not_membership")
+        for name, value in (("membership", wanted), ("not_membership", unwanted)):
+            if value is not None and value not in _MEMBERSHIPS:
+                raise BadParam(name, f"is none of {', '.join(_MEMBERSHIPS)}")
+        at = query_text(req, "at")
+        chunk = await self.cells[who.cell].rooms.members(who, room_id, wanted, unwanted, at)
+        resp.data = b'{"chunk":' + array(chunk) + b"}"
+
+
+@dataclass(frozen=True)
+class JoinedMembersEndpoint:
+    cells: Cells
+
+    async def on_get(self, req: Request, resp: Response, room_id: str) -> None:
+        who = caller(req)
+        resp.data = _encode({"joined": await self.cells[who.cell].rooms.joined_members(who, room_id)})
+
+
+@dataclass(frozen=True)
+class JoinedRoomsEndpoint:
+    cells: Cells
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        who = caller(req)
+        resp.data = _encode({"joined_rooms": await self.cells[who.cell].rooms.joined_rooms(who)})
+
+
+def routes(cells: Cells) -> list[tuple[str, object]]:
+    state = StateEndpoint(cells)
+    return [
+        (PREFIX + "/createRoom", CreateEndpoint(cells)),
+        (PREFIX + "/joined_rooms", JoinedRoomsEndpoint(cells)),
+        (ROOM + "/send/{event_type}/{txn_id}", SendEndpoint(cells)),
+        (ROOM + "/redact/{event_id}/{txn_id}", RedactEndpoint(cells)),
+        (ROOM + "/state", AllStateEndpoint(cells)),
+        (ROOM + "/state/{event_type}", state),
+        (ROOM + "/state/{event_type}/{state_key}", state),
+        (ROOM + "/event/{event_id}", EventEndpoint(cells)),
+        (ROOM + "/messages", MessagesEndpoint(cells)),
+        (ROOM + "/members", MembersEndpoint(cells)),
+        (ROOM + "/joined_members", JoinedMembersEndpoint(cells)),
+    ]

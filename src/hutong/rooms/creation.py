@@ -1,0 +1,248 @@
+"""A new room: its first events, by preset, as one chain that is written whole or not at all.
+
+Source: Client-Server API v1.19, "Creation" and POST /createRoom.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
+from hutong.cells.append import CreateOp, SealedContent
+from hutong.cells.cell import Cell
+from hutong.cells.messages import Draft, RefReply
+from hutong.cells.records import Member, Words, pack
+from hutong.cells.view import room_id_text
+from hutong.errors import BadJson, BadParam, Forbidden, MatrixError
+from hutong.ids import AccountNo, DeviceNo, bucket_of, home_no, new_id, room_no
+from hutong.rooms.posting import Said, check_size, draft_of
+from hutong.rooms.structural import is_user_id, parse_version
+
+DEFAULT_VERSION = "12"
+VERSIONS = ("10", "11", "12")
+INVITES_MAX = 100
+INITIAL_STATE_MAX = 50
+NAME_BYTES_MAX = 10_000
+_json = msgspec.json.Encoder().encode
+Content = dict[str, Any]
+
+
+class StateEvent(Struct, frozen=True):
+    type: str
+    content: Content
+    state_key: str = ""
+
+
+class CreateRoom(Struct, frozen=True, kw_only=True):
+    """The body of POST /createRoom."""
+
+    preset: str | None = None
+    visibility: str = "private"
+    name: str | None = None
+    topic: str | None = None
+    room_version: str = DEFAULT_VERSION
+    room_alias_name: str | None = None
+    invite: list[str] = field(default_factory=list)
+    invite_3pid: list[Content] = field(default_factory=list)
+    initial_state: list[StateEvent] = field(default_factory=list)
+    creation_content: Content = field(default_factory=dict)
+    power_level_content_override: Content | UnsetType = UNSET
+    is_direct: bool = False
+
+
+class Preset(Struct, frozen=True):
+    join_rule: str
+    history_visibility: str
+    guest_access: str
+    invite_level: int
+    trusted: bool = False
+
+
+PRESETS = {
+    "private_chat": Preset("invite", "shared", "can_join", 0),
+    "trusted_private_chat": Preset("invite", "shared", "can_join", 0, trusted=True),
+    "public_chat": Preset("public", "shared", "forbidden", 50),
+}
+_EVENT_LEVELS = {
+    "m.room.name": 50,
+    "m.room.avatar": 50,
+    "m.room.canonical_alias": 50,
+    "m.room.power_levels": 100,
+    "m.room.history_visibility": 100,
+    "m.room.server_acl": 100,
+    "m.room.encryption": 100,
+    "m.room.tombstone": 100,
+}
+
+
+@dataclass(frozen=True)
+class Creator:
+    account: AccountNo
+    device: DeviceNo
+    user_id: str
+
+
+class Creation:
+    """`profile`: the public profile of an account, for the creator's own m.room.member."""
+
+    def __init__(self, cell: Cell, profile: Callable[[AccountNo], Awaitable[Content]]) -> None:
+        self._cell = cell
+        self._profile = profile
+
+    async def create(self, creator: Creator, body: CreateRoom) -> str:
+        """A new room, at home in the creator's cell; its id.
+
+        Raises: BadParam, BadJson naming the field; Forbidden for what the chain's own rules refuse;
+        RegionAway when somebody invited lives in a region that cannot be asked. Then nothing was written.
+        Cost: one statement for the whole room, and one call per person of another cell.
+        """
+        preset = _checked(body)
+        version = parse_version(body.room_version)
+        cell = self._cell
+        event_id = new_id(cell.minute, cell.random)
+        raw = event_id if version >= 12 else new_id(cell.minute, cell.random)
+        room = room_no(raw)
+        own = await cell.names.own(creator.account, _localpart(creator.user_id), room)
+        cell.names.keep(room, own.ref, creator.user_id)
+        refs = await self._refs(body.invite, room)
+        said = [
+            *self._first(creator, own, await self._profile(creator.account), body, preset, version),
+            *self._state(body, preset),
+            *self._invitations(body, preset, refs),
+        ]
+        drafts = self._sealed(creator, own, said, event_id)
+        home = home_no(cell.region.number, bucket_of(own.home))
+        op = CreateOp(home=cell.home, room=room, room_id=raw, room_home=home, version=version, drafts=drafts)
+        await cell.writer.submit(op)
+        return room_id_text(raw, version, cell.region.server_name)
+
+    async def _refs(self, invite: list[str], room: Any) -> dict[str, RefReply]:
+        refs = {}
+        for place, user_id in enumerate(dict.fromkeys(invite)):
+            if self._cell.directory.region_of_user(user_id) is None:
+                server = user_id.partition(":")[2]
+                raise BadParam(
+                    f"invite[{place}]", f"{server} is another server; only people of this one can be invited"
+                )
+            reply = await self._cell.home.ref(user_id, room)
+            if reply is None:
+                raise BadParam(f"invite[{place}]", "there is no such person")
+            refs[user_id] = reply
+        return refs
+
+    def _first(
+        self, creator: Creator, own: Member, profile: Content, body: CreateRoom, preset: Preset, version: int
+    ) -> list[Said]:
+        create = {**body.creation_content, "room_version": str(version)}
+        if version < 11:
+            create["creator"] = creator.user_id
+        if version >= 12 and preset.trusted and body.invite:
+            create.setdefault("additional_creators", list(dict.fromkeys(body.invite)))
+        member = {
+            "membership": "join",
+            **{key: profile[key] for key in ("displayname", "avatar_url") if profile.get(key)},
+        }
+        target = RefReply(own.ref, own.home)
+        return [
+            _said("m.room.create", create),
+            _said("m.room.member", member, creator.user_id, target=target),
+            _said("m.room.power_levels", _power_levels(creator, body, preset, version)),
+        ]
+
+    def _state(self, body: CreateRoom, preset: Preset) -> list[Said]:
+        """Join rules and their like by preset, then what the client asked for; each piece once, the last said wins."""
+        wanted: dict[tuple[str, str], Content] = {
+            ("m.room.join_rules", ""): {"join_rule": preset.join_rule},
+            ("m.room.history_visibility", ""): {"history_visibility": preset.history_visibility},
+            ("m.room.guest_access", ""): {"guest_access": preset.guest_access},
+        }
+        for event in body.initial_state:
+            wanted[event.type, event.state_key] = event.content
+        if body.name:
+            wanted["m.room.name", ""] = {"name": body.name}
+        if body.topic:
+            wanted["m.room.topic", ""] = {
+                "topic": body.topic,
+                "m.topic": {"m.text": [{"body": body.topic, "mimetype": "text/plain"}]},
+            }
+        return [_said(type, content, state_key) for (type, state_key), content in wanted.items()]
+
+    def _invitations(self, body: CreateRoom, preset: Preset, refs: dict[str, RefReply]) -> list[Said]:
+        # Nobody's name or picture: those are the invited person's words, and stay in their home.
+        content: Content = {"membership": "invite", **({"is_direct": True} if body.is_direct else {})}
+        return [_said("m.room.member", content, user_id, target=reply) for user_id, reply in refs.items()]
+
+    def _sealed(
+        self, creator: Creator, own: Member, said: list[Said], first_id: bytes
+    ) -> list[tuple[Draft, SealedContent | None]]:
+        cell = self._cell
+        drafts: list[tuple[Draft, SealedContent | None]] = []
+        for place, each in enumerate(said):
+            check_size(each)
+            event_id = first_id if place == 0 else new_id(cell.minute, cell.random)
+            words = Words(int(cell.now() * 1000), each.type, each.state_key, each.json)
+            draft = draft_of(event_id, own, each, words, cell)
+            sealed = cell.vault.seal(creator.account, event_id, pack(words))
+            drafts.append((draft, SealedContent(creator.account, sealed)))
+        return drafts
+
+
+def _said(type: str, content: Content, state_key: str = "", *, target: RefReply | None = None) -> Said:
+    return Said(type=type, json=_json(content), content=content, state_key=state_key, target=target)
+
+
+def _power_levels(creator: Creator, body: CreateRoom, preset: Preset, version: int) -> Content:
+    # In version 12 creators stand above all levels and may not be listed.
+    users = {} if version >= 12 else {creator.user_id: 100}
+    if preset.trusted and version < 12:
+        users |= dict.fromkeys(body.invite, 100)
+    content: Content = {
+        "users": users,
+        "users_default": 0,
+        "events": dict(_EVENT_LEVELS) | ({"m.room.tombstone": 150} if version >= 12 else {}),
+        "events_default": 0,
+        "state_default": 50,
+        "ban": 50,
+        "kick": 50,
+        "redact": 50,
+        "invite": preset.invite_level,
+    }
+    if body.power_level_content_override is not UNSET:
+        content |= body.power_level_content_override
+    return content
+
+
+def _checked(body: CreateRoom) -> Preset:
+    if body.visibility not in ("public", "private"):
+        raise BadParam("visibility", "is neither public nor private")
+    if body.preset is not None and body.preset not in PRESETS:
+        raise BadParam("preset", f"is none of {', '.join(PRESETS)}")
+    if body.room_alias_name is not None:
+        raise MatrixError("room_alias_name: this server has no room aliases yet", errcode="M_INVALID_PARAM")
+    if body.invite_3pid:
+        raise Forbidden(
+            "invite_3pid: this server has no identity server; invite by user id", errcode="M_THREEPID_DENIED"
+        )
+    if len(body.invite) > INVITES_MAX:
+        raise BadParam("invite", f"has more than {INVITES_MAX} people; invite the others afterwards")
+    if len(body.initial_state) > INITIAL_STATE_MAX:
+        raise BadParam("initial_state", f"has more than {INITIAL_STATE_MAX} events")
+    for place, user_id in enumerate(body.invite):
+        if not is_user_id(user_id):
+            raise BadParam(f"invite[{place}]", "is not a user id")
+    for name in ("name", "topic"):
+        if len((getattr(body, name) or "").encode()) > NAME_BYTES_MAX:
+            raise BadParam(name, f"has more than {NAME_BYTES_MAX:,} bytes")
+    for place, event in enumerate(body.initial_state):
+        if event.type in ("m.room.create", "m.room.member", "m.room.power_levels"):
+            raise BadJson(f"initial_state[{place}].type: {event.type} is made by the server")
+        if event.state_key.startswith("@"):
+            raise BadParam(f"initial_state[{place}].state_key", "must not be a user id")
+    preset = body.preset or ("public_chat" if body.visibility == "public" else "private_chat")
+    return PRESETS[preset]
+
+
+def _localpart(user_id: str) -> str:
+    return user_id[1:].partition(":")[0]

@@ -1,0 +1,222 @@
+"""How something that a person says becomes an event: sealed at their home, then put in its place by the room's home.
+
+At home it is one commit. Abroad it is three: the content is staged here, the room's home numbers the envelope, and this
+cell's copy of the room takes it up. Whatever is lost on the way is settled later; nothing is there twice.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hutong.cells.append import AppendOp, SealedContent
+from hutong.cells.cell import Cell
+from hutong.cells.codes import ContentState
+from hutong.cells.link import LinkDown
+from hutong.cells.messages import Append, Draft, RefReply
+from hutong.cells.ops import ContentLive, StageContent
+from hutong.cells.records import Member, Txn, Words, pack, unpack
+from hutong.errors import BadParam, MatrixError, TooLarge
+from hutong.ids import AccountNo, DeviceNo, HomeNo, RoomNo, Seq, event_id_bytes, event_id_text, new_id
+from hutong.rooms import event_types
+from hutong.rooms.event_types import Relation
+
+EVENT_BYTES_MAX = 65_536
+ENVELOPE_BYTES = 700
+"""What an event has beside content, type and state key: ids, sender, time, and room for `unsigned`."""
+TYPE_BYTES_MAX = 255
+ARRIVAL_WAIT_S = 5.0
+MENTIONS_MAX = 100
+_NOTIFYING = frozenset(
+    {event_types.MESSAGE, event_types.ENCRYPTED, event_types.CALL_INVITE, event_types.POLL_START, event_types.TOMBSTONE}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    """Who says it, with which device, as which member of which room."""
+
+    account: AccountNo
+    device: DeviceNo
+    member: Member
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a person wants to have in the timeline. `json`: the content as it was sent; `content`: the same, decoded."""
+
+    type: str
+    json: bytes
+    content: dict[str, Any]
+    state_key: str | None = None
+    own_state_key: bool = False
+    target: RefReply | None = None
+    redacts: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """`path` says what the client repeats (room and type), `id` is its own word for it."""
+
+    path: str
+    id: str
+
+
+class Posting:
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    async def post(
+        self, author: Author, room: RoomNo, room_home: HomeNo, said: Said, transaction: Transaction | None = None
+    ) -> str:
+        """Put an event at the end of a room; its id. Said again with the same transaction, the same id.
+
+        Raises: what the room's rules say (403), TooLarge, BadParam; RegionAway (503) when the room's home cannot be
+        asked: then it may have happened, and the same transaction finds out.
+        Cost: at home one seal and a share of one statement; abroad two shares here, one there, one round trip.
+        """
+        check_size(said)
+        if transaction is None:
+            return event_id_text(await self._new(author, room, room_home, said, None))
+        cell, device = self._cell, (author.account, author.device)
+        key = cell.blind.transaction(transaction.path, transaction.id)
+        event_id = await cell.transactions.begin(device, key)
+        if event_id is not None:
+            if cell.cell_of(room_home) != cell.number:
+                await self._resume(author, room, room_home, said, event_id)
+            return event_id_text(event_id)
+        made: bytes | None = None
+        try:
+            made = await self._new(author, room, room_home, said, Txn(author.account, author.device, key))
+        except _Unsettled as unsettled:
+            made = unsettled.event_id
+            raise unsettled.error from None
+        finally:
+            cell.transactions.end(device, key, made)
+        cell.transactions.remember_text(author.device, made, transaction.id)
+        return event_id_text(made)
+
+    async def _new(self, author: Author, room: RoomNo, room_home: HomeNo, said: Said, txn: Txn | None) -> bytes:
+        cell = self._cell
+        event_id = new_id(cell.minute, cell.random)
+        words = Words(int(cell.now() * 1000), said.type, said.state_key, said.json)
+        draft = draft_of(event_id, author.member, said, words, cell)
+        sealed = cell.vault.seal(author.account, event_id, pack(words))
+        if cell.cell_of(room_home) == cell.number:
+            op = AppendOp(cell.home, room, draft, SealedContent(author.account, sealed), txn)
+            await cell.writer.submit(op)
+            return event_id
+        stage = StageContent(
+            event_id=event_id,
+            account=author.account,
+            room=room,
+            room_home=room_home,
+            body=sealed,
+            minute=draft.minute,
+            txn=txn,
+        )
+        cell.sending.add(event_id)
+        try:
+            await cell.writer.submit(stage)
+            await self._send(author, room, room_home, draft)
+        finally:
+            cell.sending.discard(event_id)
+        return event_id
+
+    async def _send(self, author: Author, room: RoomNo, room_home: HomeNo, draft: Draft) -> None:
+        """The second and the third commit of an event that goes abroad."""
+        cell = self._cell
+        dest = cell.cell_of(room_home)
+        try:
+            seq = await cell.link.call(dest, Append(room=room, draft=draft))
+        except LinkDown:
+            raise _Unsettled(draft.event_id, cell.away(dest)) from None
+        except MatrixError:
+            await cell.settled(draft.event_id, author.account, None)
+            raise
+        await self._arrived(room, seq, draft.event_id)
+
+    async def _arrived(self, room: RoomNo, seq: Seq, event_id: bytes) -> None:
+        """Answer when this cell's own copy shows it; if that takes long, at least never give the content up."""
+        if not await self._cell.replication.wait_for(room, seq, ARRIVAL_WAIT_S):
+            await self._cell.writer.submit(ContentLive(event_id=event_id))
+
+    async def _resume(self, author: Author, room: RoomNo, room_home: HomeNo, said: Said, event_id: bytes) -> None:
+        """The same transaction again: if nobody knows what became of the first one, send that very event again."""
+        cell = self._cell
+        row = (await cell.reads.contents([event_id])).get(event_id)
+        if row is None or row[1] != ContentState.PENDING:
+            return
+        words = unpack(cell.vault.open(author.account, event_id, row[2]))
+        try:
+            await self._send(author, room, room_home, draft_of(event_id, author.member, said, words, cell))
+        except _Unsettled as unsettled:
+            raise unsettled.error from None
+
+
+class _Unsettled(Exception):
+    """The room's home did not answer: the event may be there or not, and is not given up."""
+
+    def __init__(self, event_id: bytes, error: MatrixError) -> None:
+        super().__init__(error.message)
+        self.event_id = event_id
+        self.error = error
+
+
+def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Cell) -> Draft:
+    """The event as the room's home gets it: what it must know beside the words is read out of them here."""
+    relates_to, rel_type = _relation(said.content)
+    code = event_types.code_of(said.type)
+    mentions, mentions_room = _mentions(said.content)
+    notify = (
+        code in _NOTIFYING
+        and (said.state_key is None or code == event_types.TOMBSTONE)
+        and rel_type != Relation.REPLACE
+        and said.content.get("msgtype") != "m.notice"
+    )
+    return Draft(
+        event_id=event_id,
+        home=member.home,
+        sender=member.ref,
+        minute=cell.minute,
+        words=words,
+        target=None if said.target is None else said.target.ref,
+        target_home=None if said.target is None else said.target.home,
+        own_state_key=said.own_state_key,
+        notify=notify,
+        relates_to=relates_to,
+        rel_type=rel_type,
+        redacts=said.redacts,
+        mentions=mentions,
+        mentions_room=mentions_room,
+    )
+
+
+def _relation(content: dict[str, Any]) -> tuple[bytes | None, int | None]:
+    relation = content.get("m.relates_to")
+    if not isinstance(relation, dict):
+        return None, None
+    rel_type, related = relation.get("rel_type"), relation.get("event_id")
+    if not isinstance(rel_type, str) or not isinstance(related, str):
+        return None, None
+    raw = event_id_bytes(related)
+    return (None, None) if raw is None else (raw, Relation.of(rel_type))
+
+
+def _mentions(content: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+    mentions = content.get("m.mentions")
+    if not isinstance(mentions, dict):
+        return (), False
+    named = mentions.get("user_ids")
+    user_ids = named[:MENTIONS_MAX] if isinstance(named, list) else []
+    return tuple(dict.fromkeys(id for id in user_ids if isinstance(id, str))), mentions.get("room") is True
+
+
+def check_size(said: Said) -> None:
+    """Raises: TooLarge (413) beyond 64 KiB for the whole event, BadParam for a type or state key of over 255 bytes."""
+    type_bytes = len(said.type.encode())
+    if not 0 < type_bytes <= TYPE_BYTES_MAX:
+        raise BadParam("eventType", f"must have 1 to {TYPE_BYTES_MAX} bytes")
+    key_bytes = len((said.state_key or "").encode())
+    if key_bytes > TYPE_BYTES_MAX:
+        raise BadParam("stateKey", f"must have at most {TYPE_BYTES_MAX} bytes")
+    if len(said.json) + type_bytes + key_bytes + ENVELOPE_BYTES > EVENT_BYTES_MAX:
+        raise TooLarge(f"content: the whole event would be larger than {EVENT_BYTES_MAX:,} bytes")

@@ -1,0 +1,93 @@
+"""A client event as bytes: concatenation around the JSON that was sent, which is never decoded and encoded again.
+
+Pure. A fragment is the event without its closing brace, equal for every reader; `unsigned` is the reader's own.
+Source: Client-Server API v1.19, "Room event format".
+"""
+
+from typing import Any
+
+import msgspec
+
+from hutong.cells.records import Envelope, Words
+from hutong.ids import event_id_text
+from hutong.rooms.event_types import MEMBER, REDACTION, Membership, text_of
+
+_encode = msgspec.json.Encoder().encode
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+UNKNOWN_TYPE = "hutong.gone"
+"""The type of an event whose own type was its author's word, and went with it."""
+
+
+def fragment(env: Envelope, words: Words, sender: str, state_key: str | None, room_id: str | None = None) -> bytes:
+    """The event without its last brace. `room_id` None leaves it out, as in `/sync`."""
+    parts = [
+        b'{"content":', words.json,
+        b',"event_id":"', event_id_text(env.event_id).encode(),
+        b'","origin_server_ts":', str(words.ts_ms).encode(),
+        b',"sender":', _encode(sender),
+        b',"type":', _encode(words.type),
+    ]  # fmt: skip
+    if state_key is not None:
+        parts += [b',"state_key":', _encode(state_key)]
+    if room_id is not None:
+        parts += [b',"room_id":', _encode(room_id)]
+    if env.type == REDACTION:
+        redacts = _OBJECT.decode(words.json).get("redacts")
+        if isinstance(redacts, str):  # clients of older room versions look for it here
+            parts += [b',"redacts":', _encode(redacts)]
+    return b"".join(parts)
+
+
+def closed(event: bytes, unsigned: bytes | None) -> bytes:
+    """The whole event, with the reader's `unsigned` object when there is one."""
+    return event + b"}" if unsigned is None else event + b',"unsigned":' + unsigned + b"}"
+
+
+def unsigned(
+    *,
+    age_ms: int | None = None,
+    transaction_id: str | None = None,
+    membership: str | None = None,
+    prev_content: bytes | None = None,
+    replaces_state: str | None = None,
+    redacted_because: bytes | None = None,
+) -> bytes | None:
+    """The reader's part of an event; `prev_content` and `redacted_because` are JSON already."""
+    parts = []
+    if age_ms is not None:
+        parts.append(b'"age":' + str(max(age_ms, 0)).encode())
+    if transaction_id is not None:
+        parts.append(b'"transaction_id":' + _encode(transaction_id))
+    if membership is not None:
+        parts.append(b'"membership":' + _encode(membership))
+    if prev_content is not None:
+        parts.append(b'"prev_content":' + prev_content)
+    if replaces_state is not None:
+        parts.append(b'"replaces_state":' + _encode(replaces_state))
+    if redacted_because is not None:
+        parts.append(b'"redacted_because":' + redacted_because)
+    return b"{" + b",".join(parts) + b"}" if parts else None
+
+
+def stripped(words: Words, sender: str, state_key: str) -> bytes:
+    """State as somebody sees it who is not in the room. Source: "Stripped state"."""
+    return b"".join(
+        (
+            b'{"content":', words.json, b',"sender":', _encode(sender),
+            b',"state_key":', _encode(state_key), b',"type":', _encode(words.type), b"}",
+        )
+    )  # fmt: skip
+
+
+def without_words(env: Envelope, content: dict[str, Any] | None = None) -> Words:
+    """What is left of an event whose words are gone: what its envelope says, and `content` from the projection."""
+    if content is None:
+        is_member = env.type == MEMBER and env.value is not None
+        content = {"membership": Membership(env.value or Membership.LEAVE).text} if is_member else {}
+    state_key = "" if env.skey == 0 else None
+    return Words(env.minute * 60_000, text_of(env.type) or UNKNOWN_TYPE, state_key, _encode(content))
+
+
+def needs_state_key_name(env: Envelope) -> bool:
+    """Whether the state key is a person's user id, so that a name must be fetched for it."""
+    return env.type == MEMBER and env.skey is not None

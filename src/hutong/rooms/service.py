@@ -1,0 +1,342 @@
+"""What members do and see in their rooms: send, set state, redact, read back."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from hutong.cells.cell import Cell
+from hutong.cells.link import LinkDown
+from hutong.cells.messages import Codes, EventById, Page, StateAt
+from hutong.cells.records import Envelope, Words
+from hutong.cells.tokens import RoomToken, SyncToken, Tokens
+from hutong.errors import BadParam, NotFound
+from hutong.http.request import Caller
+from hutong.ids import AccountNo, MemberRef, Seq, StateKeyCode, TypeCode, event_id_bytes
+from hutong.rooms import event_types
+from hutong.rooms.access import Access, Seat
+from hutong.rooms.event_types import Membership
+from hutong.rooms.posting import Author, Posting, Said, Transaction
+from hutong.rooms.show import Reader, Show
+
+PAGE_MAX = 1_000
+_encode = msgspec.json.Encoder().encode
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageOf:
+    """A page of a timeline: events as JSON, in the order asked for."""
+
+    start: str
+    end: str | None
+    chunk: list[bytes]
+    state: list[bytes]
+
+
+class Rooms:
+    """One cell's rooms, for its people."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        access: Access,
+        posting: Posting,
+        show: Show,
+        tokens: Tokens,
+        own_user_id: Callable[[AccountNo], Awaitable[str]],
+    ) -> None:
+        self.cell = cell
+        self.own_user_id = own_user_id
+        self.access = access
+        self.posting = posting
+        self.show = show
+        self._tokens = tokens
+
+    # Saying.
+
+    async def send(
+        self, caller: Caller, room_id: str, type: str, txn_id: str, json: bytes, content: dict[str, Any]
+    ) -> str:
+        """A message event; its id. `json` is stored as it is; `content` is the same, decoded.
+
+        Raises: Forbidden (403), BadParam, TooLarge; RegionAway (503).
+        Cost: nothing read when room and member are cached; see `Posting.post`.
+        """
+        seat = await self.access.joined(caller.account, room_id)
+        code = event_types.code_of(type)
+        if code in event_types.STRUCTURAL:
+            raise BadParam("eventType", f"{type} is state; use PUT /rooms/{{roomId}}/state/{type}")
+        redacts = self._redacts(content) if code == event_types.REDACTION else None
+        said = Said(type=type, json=json, content=content, redacts=redacts)
+        return await self._post(caller, seat, said, Transaction(f"send/{room_id}/{type}", txn_id))
+
+    async def redact(self, caller: Caller, room_id: str, event_id: str, txn_id: str, content: dict[str, Any]) -> str:
+        """Take the words of an event away; the id of the redaction.
+
+        Raises: NotFound for no such event, Forbidden for somebody else's without the power to; RegionAway.
+        """
+        seat = await self.access.joined(caller.account, room_id)
+        raw = event_id_bytes(event_id)
+        if raw is None:
+            raise NotFound("eventId: no such event in this room")
+        content = {**content, "redacts": event_id}
+        said = Said(type="m.room.redaction", json=_encode(content), content=content, redacts=raw)
+        return await self._post(caller, seat, said, Transaction(f"redact/{room_id}/{event_id}", txn_id))
+
+    async def set_state(
+        self, caller: Caller, room_id: str, type: str, state_key: str, json: bytes, content: dict[str, Any]
+    ) -> str:
+        """A state event other than m.room.member; its id. Raises as `send`."""
+        seat = await self.access.joined(caller.account, room_id)
+        if state_key and event_types.code_of(type) in event_types.STRUCTURAL:
+            raise BadParam("stateKey", f"must be empty for {type}")
+        own = state_key.startswith("@") and state_key == await self.own_user_id(caller.account)
+        said = Said(type=type, json=json, content=content, state_key=state_key, own_state_key=own)
+        return await self._post(caller, seat, said, None)
+
+    async def _post(self, caller: Caller, seat: Seat, said: Said, transaction: Transaction | None) -> str:
+        author = Author(account=caller.account, device=caller.device, member=seat.member)
+        return await self.posting.post(author, seat.room.room, seat.room.home, said, transaction)
+
+    def _redacts(self, content: dict[str, Any]) -> bytes:
+        redacts = content.get("redacts")
+        raw = event_id_bytes(redacts) if isinstance(redacts, str) else None
+        if raw is None:
+            raise BadParam("redacts", "must be the id of an event of this room")
+        return raw
+
+    # Reading.
+
+    async def event(self, caller: Caller, room_id: str, event_id: str) -> bytes:
+        """One event as JSON. Raises: NotFound, Forbidden, RegionAway."""
+        seat = await self.access.seat(caller.account, room_id)
+        env = await self.visible(seat, event_id)
+        (shown,) = await self.show.events(seat.room, [env], Reader(seat.member, caller.device))
+        if shown is None:
+            raise self.cell.away(self.cell.cell_of(env.home))
+        return shown
+
+    async def visible(self, seat: Seat, event_id: str) -> Envelope:
+        """The event with this id, if it is in this room and in the caller's sight. Raises: NotFound, RegionAway."""
+        raw = event_id_bytes(event_id)
+        env = None if raw is None else await self._by_id(seat, raw)
+        if env is None or not (await self.access.sight(seat)).sees(env):
+            raise NotFound("eventId: no such event in your sight")
+        return env
+
+    async def _by_id(self, seat: Seat, raw: bytes) -> Envelope | None:
+        event = await self.cell.reads.event_by_id(raw)
+        if event is not None:
+            return event.env if event.env.room == seat.room.room else None
+        home = self.cell.cell_of(seat.room.home)
+        if home == self.cell.number:
+            return None
+        try:
+            return await self.cell.link.call(home, EventById(room=seat.room.room, event_id=raw))
+        except LinkDown:
+            raise self.cell.away(home) from None
+
+    async def messages(
+        self, caller: Caller, room_id: str, start: str | None, end: str | None, *, backwards: bool, limit: int,
+        lazy_members: bool, admits: Callable[[Envelope, bytes], bool],
+    ) -> PageOf:  # fmt: skip
+        """A page of the timeline. It may be shorter than `limit`; without `end` there is no more.
+
+        Raises: Forbidden, BadParam (`from`, `to`), RegionAway when not one event can be read now.
+        Cost: one statement for the page, one for its words, one for names; beyond this cell's copy one call more.
+        """
+        seat = await self.access.seat(caller.account, room_id)
+        head = await self.cell.reads.head(seat.room.room) if seat.upto is None else seat.upto
+        first = await self._place(seat, start, "from", head if backwards else Seq(0))
+        last = await self._place(seat, end, "to", None)
+        sight = await self.access.sight(seat)
+        found = await self._page(seat, first, limit, backwards=backwards)
+        reader = Reader(seat.member, caller.device)
+        wanted = [env for env in found if sight.sees(env) and _within(env.seq, last, backwards=backwards)]
+        shown = await self.show.events(seat.room, wanted, reader)
+        chunk: list[bytes] = []
+        stop = None
+        for env, json in zip(wanted, shown, strict=True):
+            if json is None:
+                if not chunk:
+                    raise self.cell.away(self.cell.cell_of(env.home))
+                stop = env.seq
+                break
+            if admits(env, json):
+                chunk.append(json)
+        state = await self._senders(seat, wanted, reader) if lazy_members else []
+        return PageOf(
+            start=self._tokens.room(seat.room.room, first),
+            end=self._end(seat, found, stop, last, limit, backwards=backwards),
+            chunk=chunk,
+            state=state,
+        )
+
+    def _end(
+        self, seat: Seat, found: Sequence[Envelope], stop: Seq | None, last: Seq | None, limit: int, *, backwards: bool
+    ) -> str | None:
+        """The token for the next page, or None at the end of what there is. `stop`: an event that could not be read."""
+        if stop is not None:
+            return self._tokens.room(seat.room.room, stop if backwards else stop - 1)
+        if not found or (last is not None and not _within(found[-1].seq, last, backwards=backwards)):
+            return None
+        if backwards:
+            return self._tokens.room(seat.room.room, found[-1].seq - 1) if found[-1].seq > 1 else None
+        return self._tokens.room(seat.room.room, found[-1].seq) if len(found) >= limit else None
+
+    async def _page(self, seat: Seat, start: Seq, limit: int, *, backwards: bool) -> list[Envelope]:
+        """Envelopes after `start` (or at and before it), from this cell's copy where it is complete, else from home."""
+        room, own_from = seat.room.room, seat.room.from_seq
+        limit = min(limit, PAGE_MAX)
+        edge = Seq(start + 1) if backwards else start
+        home = self.cell.cell_of(seat.room.home)
+        if home == self.cell.number:
+            found = await self.cell.reads.page(room, edge, limit, backwards=backwards)
+            return self._upto(seat, [event.env for event in found])
+        envelopes: list[Envelope] = []
+        if seat.joined and ((not backwards and start >= own_from - 1) or (backwards and start >= own_from)):
+            found = await self.cell.reads.page(room, edge, limit, backwards=backwards, floor=own_from)
+            envelopes = [event.env for event in found]
+        if not envelopes and not (not backwards and seat.joined and start >= own_from - 1):
+            try:
+                reply = await self.cell.link.call(home, Page(room=room, start=edge, backwards=backwards, limit=limit))
+            except LinkDown:
+                raise self.cell.away(home) from None
+            envelopes = reply.envelopes
+        return self._upto(seat, envelopes)
+
+    def _upto(self, seat: Seat, envelopes: list[Envelope]) -> list[Envelope]:
+        return [env for env in envelopes if seat.upto is None or env.seq <= seat.upto]
+
+    async def _place(self, seat: Seat, token: str | None, field: str, default: Any) -> Any:
+        """The seq that a pagination token stands for."""
+        if token is None:
+            return default
+        place = self._tokens.parse(token, seat.room.room, self.cell.tail.head, field)
+        if isinstance(place, RoomToken):
+            return place.seq
+        if isinstance(place, SyncToken):
+            return await self.cell.reads.seq_at(seat.room.room, place.pos)
+        return default
+
+    async def _senders(self, seat: Seat, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes]:
+        """The m.room.member of those who speak on a page, for clients that load members lazily."""
+        refs = {env.sender for env in envelopes}
+        members = await self.cell.reads.members_by_ref(seat.room.room, refs)
+        events = await self.cell.reads.events(seat.room.room, [member.seq for member in members.values() if member.seq])
+        shown = await self.show.events(seat.room, [event.env for event in events.values()], reader)
+        return [json for json in shown if json is not None]
+
+    async def state(self, caller: Caller, room_id: str) -> list[bytes]:
+        """All current state, or that at one's leaving. Events of a region that is away are left out."""
+        seat = await self.access.seat(caller.account, room_id)
+        shown = await self.show.events(seat.room, await self._state_of(seat), Reader(seat.member, caller.device))
+        return [json for json in shown if json is not None]
+
+    async def _state_of(self, seat: Seat) -> list[Envelope]:
+        room = seat.room.room
+        if seat.joined:
+            return [event.env for event in await self.cell.reads.state_now(room)]
+        assert seat.upto is not None
+        return [event.env for event in await self.cell.reads.state_at(room, seat.upto)]
+
+    async def state_event(self, caller: Caller, room_id: str, type: str, state_key: str) -> tuple[bytes, bytes]:
+        """One piece of state: (its content, the whole event). Raises: NotFound, Forbidden, RegionAway."""
+        seat = await self.access.seat(caller.account, room_id)
+        missing = NotFound(f"stateKey: no {type} with this state key")
+        key = await self._key(seat, type, state_key)
+        if key is None:
+            raise missing
+        event = await self.cell.reads.state_event(seat.room.room, *key, seat.upto or Seq(2**62))
+        if event is None:
+            raise missing
+        (shown,) = await self.show.events(seat.room, [event.env], Reader(seat.member, caller.device))
+        if shown is None:
+            raise self.cell.away(self.cell.cell_of(event.env.home))
+        return bytes(_CONTENT.decode(shown).content), shown
+
+    async def _key(self, seat: Seat, type: str, state_key: str) -> tuple[TypeCode, StateKeyCode] | None:
+        """How the room writes a type and a state key; None when no event can have that state key."""
+        room, code = seat.room, event_types.code_of(type)
+        if state_key.startswith("@"):
+            reply = await self.cell.home.ref(state_key, room.room)
+            if reply is None:
+                return None
+            if code is not None:
+                return code, StateKeyCode(reply.ref)
+        home = self.cell.cell_of(room.home)
+        if code is not None and not state_key:
+            return code, StateKeyCode(0)
+        if home == self.cell.number:
+            codes = self.cell.codes_of(room.raw_id, type, state_key)
+        else:
+            try:
+                codes = await self.cell.link.call(home, Codes(room=room.room, type=type, state_key=state_key))
+            except LinkDown:
+                raise self.cell.away(home) from None
+        skey = reply.ref if state_key.startswith("@") and reply is not None else codes.skey or 0
+        return TypeCode(codes.type), StateKeyCode(skey)
+
+    async def members(
+        self, caller: Caller, room_id: str, membership: str | None, not_membership: str | None, at: str | None
+    ) -> list[bytes]:
+        """The m.room.member events of a room."""
+        seat = await self.access.seat(caller.account, room_id)
+        when = await self._place(seat, at, "at", None)
+        if when is not None or not seat.joined:
+            upto = min(when if when is not None else Seq(2**62), seat.upto or Seq(2**62))
+            envelopes = await self._state_before(seat, Seq(upto))
+        else:
+            envelopes = await self._state_of(seat)
+        wanted = [env for env in envelopes if env.type == event_types.MEMBER and env.value is not None]
+        if membership is not None:
+            wanted = [env for env in wanted if Membership(env.value or 0).text == membership]
+        if not_membership is not None:
+            wanted = [env for env in wanted if Membership(env.value or 0).text != not_membership]
+        shown = await self.show.events(seat.room, wanted, Reader(seat.member, caller.device))
+        return [json for json in shown if json is not None]
+
+    async def _state_before(self, seat: Seat, at: Seq) -> list[Envelope]:
+        home = self.cell.cell_of(seat.room.home)
+        if home == self.cell.number or at >= seat.room.from_seq > 0:
+            return [event.env for event in await self.cell.reads.state_at(seat.room.room, at)]
+        try:
+            return (await self.cell.link.call(home, StateAt(room=seat.room.room, at=at))).envelopes
+        except LinkDown:
+            raise self.cell.away(home) from None
+
+    async def joined_members(self, caller: Caller, room_id: str) -> dict[str, dict[str, str]]:
+        """Who is in a room that the caller is in: user id -> display_name, avatar_url. Raises: Forbidden."""
+        seat = await self.access.joined(caller.account, room_id)
+        members = await self.cell.reads.members(seat.room.room, [Membership.JOIN])
+        names = await self.cell.names.fetch((member.room, member.ref) for member in members)
+        events = await self.cell.reads.events(seat.room.room, [member.seq for member in members])
+        words = await self.cell.words.fetch(event.env for event in events.values())
+        joined: dict[str, dict[str, str]] = {}
+        for member in members:
+            name, event = names.get((member.room, MemberRef(member.ref))), events.get(member.seq)
+            if name is None:
+                continue
+            said = None if event is None else words.get(event.env.event_id)
+            content = _OBJECT.decode(said.json) if isinstance(said, Words) else {}
+            fields = {"display_name": content.get("displayname"), "avatar_url": content.get("avatar_url")}
+            joined[name] = {key: value for key, value in fields.items() if isinstance(value, str)}
+        return joined
+
+    async def joined_rooms(self, caller: Caller) -> list[str]:
+        members = await self.cell.reads.rooms_of(caller.account, [Membership.JOIN])
+        infos = [await self.cell.view.room(member.room) for member in members]
+        return [info.room_id for info in infos if info is not None]
+
+
+class _WithContent(msgspec.Struct):
+    content: msgspec.Raw
+
+
+_CONTENT = msgspec.json.Decoder(_WithContent)
+
+
+def _within(seq: Seq, last: Seq | None, *, backwards: bool) -> bool:
+    return last is None or (seq > last if backwards else seq <= last)
