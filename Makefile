@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 8008
 DATA ?= data
 PYTEST ?= -n auto --maxprocesses 4 --dist loadfile
+BENCH ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -16,17 +17,17 @@ help: ## list the targets
 run: .venv/.product ## serve the three-region demo on http://localhost:8008 (PORT=, DATA=)
 	@exec $(BIN)/hutong serve --data $(DATA) --port $(PORT)
 
-test: .venv/.dev .venv/.clients ## run every test (PYTEST= arguments for pytest)
-	@scripts/with-node $(BIN)/pytest $(PYTEST)
+test: .venv/.dev ## run every test (PYTEST= arguments for pytest)
+	@$(BIN)/pytest $(PYTEST)
 
 check: .venv/.dev ## formatter, linter, types, imports
 	@scripts/check
 
-soak: .venv/.dev .venv/.clients ## the long counts: hundreds of kills, long snapshots, big fuzz runs
-	@scripts/with-node $(BIN)/pytest -m soak
+soak: .venv/.dev ## the long counts: hundreds of kills, long snapshots, big fuzz runs
+	@$(BIN)/pytest -m soak
 
-bench: .venv/.dev ## measure beside Synapse; writes bench/RESULTS.md
-	@$(BIN)/python -m bench
+bench: .venv/.dev ## measure beside Synapse; writes bench/RESULTS.md (BENCH=--quick)
+	@$(BIN)/python -m bench $(BENCH)
 
 schema: .venv/.dev ## write the first migration anew, from the tables that are declared
 	@$(BIN)/python -m hutong.schema
@@ -42,6 +43,3 @@ clean: ## remove what was installed and cached; the data stays
 
 .venv/.dev: requirements.txt requirements-dev.txt pyproject.toml
 	@PYTHON=$(PYTHON) scripts/setup dev
-
-.venv/.clients: .venv/.dev requirements-node.txt $(wildcard tests/clients/js/package-lock.json)
-	@scripts/setup-clients

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from bench import machine, report
-from bench.figures import DEFAULT, QUICK, Deliveries, Figure, Sends
+from bench.figures import DEFAULT, QUICK, Deliveries, FanOut, Figure, Sends, WaitingRoom
 from bench.generator import LoadFailed
 from bench.run import Results, run, steps
 from bench.servers import Server
@@ -102,7 +102,8 @@ def _figures(names: str, at_once: int, rooms: int, members: tuple[int, ...]) -> 
         if name == "sends":
             chosen.append(Sends(at_once, min(rooms, at_once)))
         elif name == "deliveries":
-            chosen += [Deliveries(count) for count in members]
+            for room in map(WaitingRoom, members):
+                chosen += [FanOut(room), Deliveries(room)]
         else:
             raise click.BadParameter(f'"{name}" is none; there are sends and deliveries', param_hint="--figures")
     return chosen

@@ -31,7 +31,7 @@ class Plan:
 
 
 DEFAULT = Plan(rounds=3, window_s=8.0, warm_s=2.0, step_s=4.0)
-QUICK = Plan(rounds=3, window_s=2.5, warm_s=0.5, step_s=1.5)
+QUICK = Plan(rounds=3, window_s=2.0, warm_s=0.5, step_s=1.0)
 
 
 class Figure(Protocol):
@@ -39,7 +39,6 @@ class Figure(Protocol):
 
     key: str
     title: str
-    operation: str
 
     async def prepare(self, generator: Generator, plan: Plan, progress: Progress) -> list[Measured]:
         """Make its world on one server; returns what a ramp measured on the way, if it has one."""
@@ -52,7 +51,6 @@ class Sends:
     """Durable sends: each is answered after its commit."""
 
     key = "sends"
-    operation = "send"
 
     def __init__(self, at_once: int, rooms: int) -> None:
         self._at_once = at_once
@@ -68,26 +66,55 @@ class Sends:
         return measured
 
 
-class Deliveries:
-    """Deliveries at saturation: one room whose members all wait in `/sync`."""
-
-    operation = "delivery"
+class WaitingRoom:
+    """One room whose members all wait in `/sync`, on each server: made once, for all figures that are taken in it."""
 
     def __init__(self, members: int) -> None:
-        self._members = members
-        self._saturation: dict[Generator, int] = {}
-        self.key = f"deliveries-{members}"
-        self.title = f"deliveries/s at saturation, one room of {members:,} waiting members"
+        self.members = members
+        self._made: set[Generator] = set()
+
+    async def make(self, generator: Generator, progress: Progress) -> None:
+        if generator not in self._made:
+            await generator.tell(PrepareDeliveries(members=self.members), progress)
+            self._made.add(generator)
+
+    async def measure(self, generator: Generator, under_way: int, seconds: float, progress: Progress) -> Measured:
+        command = MeasureDeliveries(members=self.members, under_way=under_way, seconds=seconds)
+        _, [measured] = await generator.tell(command, progress)
+        return measured
+
+
+class FanOut:
+    """Deliveries of one message after the other: what a message costs with all members waiting."""
+
+    def __init__(self, room: WaitingRoom) -> None:
+        self._room = room
+        self.key = f"fan-out-{room.members}"
+        self.title = f"deliveries/s, one message at a time, {room.members:,} waiting members"
 
     async def prepare(self, generator: Generator, plan: Plan, progress: Progress) -> list[Measured]:
-        await generator.tell(PrepareDeliveries(members=self._members), progress)
-        ramp = RampDeliveries(members=self._members, seconds=plan.step_s)
+        await self._room.make(generator, progress)
+        return []
+
+    async def measure(self, generator: Generator, plan: Plan, progress: Progress) -> Measured:
+        return await self._room.measure(generator, 1, plan.window_s, progress)
+
+
+class Deliveries:
+    """Deliveries at saturation: as many messages under way as make the rate best, whatever the latency."""
+
+    def __init__(self, room: WaitingRoom) -> None:
+        self._room = room
+        self._saturation: dict[Generator, int] = {}
+        self.key = f"deliveries-{room.members}"
+        self.title = f"deliveries/s at saturation, {room.members:,} waiting members"
+
+    async def prepare(self, generator: Generator, plan: Plan, progress: Progress) -> list[Measured]:
+        await self._room.make(generator, progress)
+        ramp = RampDeliveries(members=self._room.members, seconds=plan.step_s)
         done, steps = await generator.tell(ramp, progress)
         self._saturation[generator] = done.saturation
         return steps
 
     async def measure(self, generator: Generator, plan: Plan, progress: Progress) -> Measured:
-        under_way = self._saturation[generator]
-        command = MeasureDeliveries(members=self._members, under_way=under_way, seconds=plan.window_s)
-        _, [measured] = await generator.tell(command, progress)
-        return measured
+        return await self._room.measure(generator, self._saturation[generator], plan.window_s, progress)

@@ -1,15 +1,14 @@
 """Deliveries: one room, every member waiting in `/sync`; a message is delivered once per member.
 
 A closed loop over whole deliveries: a number of messages is under way, and the next one is sent when every member has
-got one. So a server that falls behind is asked for less, and a stall is a gap, not a backlog. The ramp doubles the
-number under way until the rate no longer grows: that is saturation.
+got one. So a server that falls behind is asked for less, and a stall is a gap, not a backlog. One message at a time
+is the fan-out alone; the ramp looks for the number under way at which the rate is best: that is saturation.
 """
 
 import asyncio
+from math import inf
 from time import perf_counter
 from typing import Self
-
-import msgspec
 
 from bench.load import matrix, wire
 from bench.load.matrix import Account, Progress, SendRequest, SyncRequest, Target
@@ -18,9 +17,8 @@ from bench.load.window import Marks, Result, Window
 SENDERS = 20
 """Members who also send, in turn."""
 DRAIN_S = 30.0
-UNDER_WAY_MAX = 128
-GAIN = 1.05
-"""A step that is not this much faster than the best one before it brought nothing; two in a row end the ramp."""
+RAMP = (1, 4, 16, 64)
+"""Messages under way. With more of them a sync carries several, which is cheaper for each, and later for all."""
 ENOUGH = 0.95
 """Saturation is the smallest number under way that reaches this share of the best rate: more would only add latency."""
 
@@ -66,24 +64,19 @@ class Deliveries:
         return cls(target, room, people, polls, since, drain_s)
 
     async def ramp(self, seconds: float, marks: Marks) -> int:
-        """Double the messages under way until the rate no longer grows; returns the number that saturates.
+        """Measure a step for each of RAMP; returns the number under way that saturates.
 
         A step that stalled is measured once more before it is believed. Raises: Lost.
         """
         async with _Waiting(self) as waiting:
             results: list[Result] = []
-            without_gain = 0
-            under_way = 1
-            while without_gain < 2 and under_way <= UNDER_WAY_MAX:
+            for under_way in RAMP:
                 result = await waiting.step(under_way, seconds, marks)
                 if result.stalled:
                     result = await waiting.step(under_way, seconds, marks)
                 if result.missing:
                     raise Lost(f"{result.missing} deliveries were missing with {under_way} messages under way")
-                best = max((earlier.rate for earlier in results), default=0.0)
-                without_gain = 0 if result.rate >= best * GAIN else without_gain + 1
                 results.append(result)
-                under_way *= 2
         return saturation(results)
 
     async def measure(self, under_way: int, seconds: float, marks: Marks) -> None:
@@ -126,6 +119,8 @@ class _Waiting:
         self._duplicates = 0
         self._under_way = 0
         self._wanted = 0
+        self._ends_at = inf
+        self._closed = asyncio.Event()
         self._idle = asyncio.Event()
         self._pollers: list[wire.Connection] = []
         self._free: list[wire.Connection] = []
@@ -177,10 +172,18 @@ class _Waiting:
 
     def _completed(self) -> None:
         self._under_way -= 1
+        if self._window is not None and (now := perf_counter()) >= self._ends_at:
+            self._close(self._window, now)
         while self._under_way < self._wanted:
             self._send()
         if not self._under_way:
             self._idle.set()
+
+    def _close(self, window: Window, now: float) -> None:
+        window.close(now)
+        self._window = None
+        self._wanted = 0
+        self._closed.set()
 
     def _send(self) -> None:
         world = self._world
@@ -206,7 +209,8 @@ class _Waiting:
     async def step(self, under_way: int, seconds: float, marks: Marks) -> Result:
         """Keep `under_way` messages under way for `seconds`, then wait until the last of them is everywhere.
 
-        The first ones, sent before the window opens, make sure that every member is waiting.
+        The first ones, sent before the window opens, make sure that every member is waiting. The window closes when the
+        next message is complete: a slow server delivers in bursts, and half a cycle would be a figure of chance.
         """
         target = self._world.target
         while len(self._free) < under_way:
@@ -215,16 +219,20 @@ class _Waiting:
         await self._round(under_way)
         marks.opened(under_way)
         self._window = window = Window(under_way)
+        self._ends_at = perf_counter() + seconds
+        self._closed.clear()
         self._fill(under_way)
-        await asyncio.sleep(seconds)
-        self._window = None
-        result = window.close(perf_counter())
+        try:
+            async with asyncio.timeout(seconds + self._world.drain_s):
+                await self._closed.wait()
+        except TimeoutError:
+            self._close(window, perf_counter())
         marks.closed()
         await self._drain()
         missing = sum(message.left for message in self._messages.values())
         self._messages.clear()
         self._under_way = 0
-        result = msgspec.structs.replace(result, missing=missing, duplicates=self._duplicates, errors=self._errors)
+        result = window.result(missing=missing, duplicates=self._duplicates, errors=self._errors)
         marks.ended(result)
         return result
 

@@ -8,8 +8,6 @@ import asyncio
 from itertools import count
 from time import perf_counter
 
-import msgspec
-
 from bench.load import matrix, wire
 from bench.load.matrix import Account, Progress, SendRequest, Target
 from bench.load.window import Marks, Window
@@ -50,7 +48,7 @@ class Sends:
         marks.opened(len(connections))
         run.window = window = Window(len(connections))
         await asyncio.sleep(seconds)
-        result = window.close(perf_counter())
+        window.close(perf_counter())
         marks.closed()
         run.stop()
         try:
@@ -61,7 +59,7 @@ class Sends:
         finally:
             for connection in connections:
                 connection.close()
-        marks.ended(msgspec.structs.replace(result, errors=run.errors + run.repeated_ids()))
+        marks.ended(window.result(errors=run.errors + run.repeated_ids()))
 
 
 class _Run:

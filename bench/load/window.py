@@ -9,7 +9,9 @@ import msgspec
 
 Clock = Callable[[], float]
 STALL_S = 1.0
-"""No answer for this long, with requests under way, is a stall: of the machine or of the server, but no saturation."""
+STALL_LATENCIES = 2.0
+"""No answer for STALL_S and for so many times the usual latency, with requests under way, is a stall: of the machine or
+of the server, but no saturation. The second, because a slow server answers in bursts, about one latency apart."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +35,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def stalled(self) -> bool:
-        return self.longest_gap_ms >= STALL_S * 1_000
+        return self.longest_gap_ms >= max(STALL_S * 1_000, STALL_LATENCIES * self.p50_ms)
 
 
 class Marks(Protocol):
@@ -46,7 +48,7 @@ class Marks(Protocol):
 
 
 class Window:
-    """Counts operations and their latencies from `__init__` to `close`."""
+    """Counts operations and their latencies from `__init__` to `close`, which is cheap; `result` is not."""
 
     def __init__(self, concurrency: int, clock: Clock = perf_counter) -> None:
         self._concurrency = concurrency
@@ -54,7 +56,7 @@ class Window:
         self._latencies_s = array("d")
         self._longest_gap_s = 0.0
         self._cpu_s = process_time()
-        self._start = self._last = clock()
+        self._start = self._last = self._end = clock()
 
     def count(self, began: float, now: float) -> None:
         """One operation that began at `began` is done at `now`.
@@ -67,17 +69,25 @@ class Window:
             self._longest_gap_s = gap_s
         self._last = now
 
-    def close(self, now: float) -> Result:
-        """What was counted. `errors`, `missing` and `duplicates` are known later: see `msgspec.structs.replace`."""
+    def close(self, now: float) -> None:
+        self._longest_gap_s = max(self._longest_gap_s, now - self._last)
+        self._cpu_s = process_time() - self._cpu_s
+        self._end = now
+
+    def result(self, *, errors: int = 0, missing: int = 0, duplicates: int = 0) -> Result:
+        """What was counted, with what is known only after the window has been closed."""
         ordered = sorted(self._latencies_s)
         return Result(
             operations=len(ordered),
-            seconds=now - self._start,
+            seconds=self._end - self._start,
             concurrency=self._concurrency,
             p50_ms=quantile_ms(ordered, 0.50),
             p99_ms=quantile_ms(ordered, 0.99),
-            longest_gap_ms=max(self._longest_gap_s, now - self._last) * 1_000,
-            generator_cpu_s=process_time() - self._cpu_s,
+            longest_gap_ms=self._longest_gap_s * 1_000,
+            generator_cpu_s=self._cpu_s,
+            errors=errors,
+            missing=missing,
+            duplicates=duplicates,
         )
 
 
