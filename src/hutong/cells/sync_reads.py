@@ -92,7 +92,8 @@ _MEMBERS_AT = f"""
         ORDER BY e.seq DESC LIMIT 1
     ) e"""
 _EVENTS_AT = f"""
-    SELECT {_E} FROM unnest($1::int8[], $2::int8[]) AS w(room, seq) JOIN events e ON e.room = w.room AND e.seq = w.seq"""
+    SELECT {_E} FROM unnest($1::int8[], $2::int8[]) AS w(room, seq)
+    JOIN events e ON e.room = w.room AND e.seq = w.seq"""
 _RECEIPTS = f"""
     SELECT r.room, r.ref, r.rtype, r.thread, r.seq, r.minute, r.pos
     FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS w(room, ref, after)
@@ -105,7 +106,9 @@ _ACCOUNT_DATA = """
     ORDER BY pos"""
 _UNREAD = f"""
     SELECT w.room, base.seq AS base, coalesce(at_base.notes, 0) AS base_notes, coalesce(last.notes, 0) AS notes,
-        array(SELECT h.seq FROM highlights h WHERE h.account = $4 AND h.room = w.room AND h.seq > base.seq) AS highlights
+        array(
+            SELECT h.seq FROM highlights h WHERE h.account = $4 AND h.room = w.room AND h.seq > base.seq
+        ) AS highlights
     FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS w(room, ref, joined)
     LEFT JOIN LATERAL (
         SELECT seq, notes FROM events e WHERE e.room = w.room AND e.pos <= $5 ORDER BY e.pos DESC LIMIT 1

@@ -108,10 +108,10 @@ class Show:
         words = await self._cell.words.fetch(envelopes)
         for env in envelopes:
             if words[env.event_id] is Lost.GONE:
-                words[env.event_id] = render.without_words(env, await self._governing(room, env))
+                words[env.event_id] = render.without_words(env, await self.governing(room, env))
         return words
 
-    async def _governing(self, room: RoomInfo, env: Envelope) -> dict[str, Any] | None:
+    async def governing(self, room: RoomInfo, env: Envelope) -> dict[str, Any] | None:
         """What a state event whose words are gone still says, since the room goes on by it."""
         if env.skey != 0 or env.type not in STRUCTURAL:
             return None

@@ -1,0 +1,392 @@
+"""One look at what is new for a session: which rooms, their events, and everything that goes with them.
+
+Two sources tell the same: the tail, without a query, as long as the client's token is not older than it; the tables,
+with a fixed number of statements, for first and late comers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from hutong.cells.codes import LogKind, ReceiptType
+from hutong.cells.records import Event, Record
+from hutong.cells.sync_reads import SyncReads
+from hutong.cells.tail import Tail
+from hutong.ids import MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.rooms.event_types import MEMBER, Membership
+from hutong.sync import rooms, timeline, unread
+from hutong.sync.model import END_OF_TIME, NOWHERE, Ask, Before, News, Own, Section
+from hutong.sync.pieces import Piece, Pieces
+from hutong.sync.session import Session
+from hutong.typing_notices.board import TypingBoard
+
+SCANNED_MIN: Final = 100
+OVERSAMPLE: Final = 5
+"""Where a filter asks for more than a type, so many events are read for each one that may be shown."""
+
+
+class Stuck(Exception):
+    """An event that has to be told cannot be read now. `pos`: everything before it can be told."""
+
+    def __init__(self, pos: Pos) -> None:
+        super().__init__(pos)
+        self.pos = pos
+
+
+@dataclass(slots=True, kw_only=True)
+class Look:
+    """What was found between `since` (None: anew) and `upto`."""
+
+    ask: Ask
+    session: Session
+    since: Pos | None
+    upto: Pos
+    eph: int
+    """Typing was told up to this number; -1: never."""
+    news: list[News] = field(default_factory=list)
+    account_data: list[tuple[RoomNo, str, bytes]] = field(default_factory=list)
+    pieces: dict[bytes, Piece] = field(default_factory=dict)
+    related: dict[tuple[RoomNo, Seq], Event] = field(default_factory=dict)
+    receipt_events: dict[tuple[RoomNo, Seq], bytes] = field(default_factory=dict)
+    names: dict[tuple[RoomNo, MemberRef], str] = field(default_factory=dict)
+    windows: dict[RoomNo, list[Record]] = field(default_factory=dict)
+    """What the tail told of each room."""
+
+    @property
+    def told(self) -> Pos:
+        return Pos(-1) if self.since is None else self.since
+
+    @property
+    def in_tail(self) -> bool:
+        return self.since is not None and not self.ask.full_state
+
+
+class Builder:
+    """Finds what a look is to hold. All sources of one cell."""
+
+    def __init__(self, tail: Tail, reads: SyncReads, pieces: Pieces, typing: TypingBoard) -> None:
+        self._tail = tail
+        self._reads = reads
+        self._pieces = pieces
+        self._typing = typing
+
+    def by_tail(self, look: Look) -> bool:
+        """Whether the tail and the session know everything that happened since the token."""
+        return look.in_tail and look.told >= look.session.loaded and self._tail.reaches(look.told)
+
+    async def timelines(self, look: Look) -> None:
+        """Find the rooms with news, and the events that they show. Raises Stuck."""
+        if self.by_tail(look):
+            self._from_tail(look)
+        else:
+            await self._from_tables(look)
+        await self._read_windows(look)
+        await self._read_pieces(look, (event for news in look.news for event in self._wanted(look, news)))
+        await self._read_histories(look)
+        for news in look.news:
+            timeline.choose(news, look.ask.filter, look.pieces, joined_since=look.since is not None)
+
+    # Which rooms.
+
+    def _from_tail(self, look: Look) -> None:
+        session, since = look.session, look.told
+        touched = {room for room, pos in session.last.items() if pos > since}
+        touched.update(record.room for record in self._tail.of_account(session.account, since))
+        if look.eph >= 0:
+            touched.update(room for room in self._typing.changed_after(look.eph) if room in session.watched)
+        for own in rooms.admitted((session.rooms[room] for room in touched if room in session.rooms), look.ask):
+            news = rooms.incremental(own, session.before(own, since), look.ask, since, look.upto)
+            if news is None:
+                continue
+            look.news.append(news)
+            if not news.fresh and news.section in {Section.JOIN, Section.LEAVE}:
+                records = [record for record in self._tail.of_room(own.room, since) if record.pos <= news.upto]
+                look.windows[own.room] = records
+                news.from_tail = True
+                news.scanned = [record.event for record in records if record.event is not None]
+
+    async def _from_tables(self, look: Look) -> None:
+        session, since = look.session, look.since
+        known = list(rooms.admitted(session.rooms.values(), look.ask))
+        if since is None:
+            look.news = [news for own in known if (news := rooms.initial(own, look.ask, look.upto)) is not None]
+            return
+        before = await self._before(session, known, since, look.upto)
+        for own in known:
+            news = rooms.incremental(own, before.get(own.room, NOWHERE), look.ask, since, look.upto)
+            if news is not None:
+                look.news.append(news)
+
+    async def _before(self, session: Session, known: Iterable[Own], since: Pos, upto: Pos) -> dict[RoomNo, Before]:
+        if since >= session.loaded:
+            return {own.room: session.before(own, since) for own in known}
+        found, ask = {}, []
+        for own in known:
+            moment = own.at(upto)
+            if moment is not None and moment.pos <= since:
+                found[own.room] = session.before(own, since)
+            else:
+                ask.append((own.room, own.ref))
+        if ask:
+            for room, (membership, moved_out) in (await self._reads.memberships_before(ask, since, upto)).items():
+                found[room] = Before(membership, membership != Membership.JOIN or moved_out)
+        return found
+
+    # Which events.
+
+    async def _read_windows(self, look: Look) -> None:
+        """Read the timelines that the tail did not tell."""
+        asked = [
+            news
+            for news in look.news
+            if news.section in {Section.JOIN, Section.LEAVE} and not news.from_tail and not news.own_only
+        ]
+        budget = self._budget(look)
+        if asked:
+            windows = [(news.own.room, news.after, news.upto, news.own.from_seq) for news in asked]
+            found = await self._reads.timelines(windows, look.ask.filter.timeline.types.codes, budget)
+            for news in asked:
+                news.scanned = found.get(news.own.room, [])
+                news.more = len(news.scanned) >= budget
+        own_only = [news for news in look.news if news.own_only or news.section in {Section.INVITE, Section.KNOCK}]
+        if own_only:
+            places = await self._reads.events_at((news.own.room, news.moment.seq) for news in own_only)
+            for news in own_only:
+                event = places.get((news.own.room, news.moment.seq))
+                news.scanned = [] if event is None else [event]
+                news.from_tail = False
+
+    def _budget(self, look: Look) -> int:
+        """How many events are read of each room."""
+        filter = look.ask.filter
+        if filter.timeline.nothing:
+            return 1
+        if filter.timeline.all:
+            return filter.limit + 1
+        return max(filter.limit * OVERSAMPLE, SCANNED_MIN)
+
+    def _wanted(self, look: Look, news: News) -> list[Event]:
+        """The events whose words are needed to choose what is shown; the others leave the window."""
+        if news.section in {Section.INVITE, Section.KNOCK}:
+            return news.scanned
+        types = look.ask.filter.timeline.types
+        passing = [event for event in news.scanned if types.admits_code(event.env.type) is not False]
+        budget = self._budget(look)
+        news.more = news.more or len(passing) > budget
+        news.scanned = passing[-budget:]
+        return news.scanned
+
+    async def _read_pieces(self, look: Look, events: Iterable[Event], *, must: bool = True) -> None:
+        """Fetch the words of `events`. Raises Stuck at the first that must be told now and cannot be read."""
+        wanted = [event for event in events if event.env.event_id not in look.pieces]
+        if not wanted:
+            return
+        look.pieces |= await self._pieces.fetch(event.env for event in wanted)
+        if must and look.since is not None:
+            fresh = {news.own.room for news in look.news if news.fresh}
+            away = [
+                event.pos
+                for event in wanted
+                if event.env.event_id not in look.pieces and event.pos > look.told and event.env.room not in fresh
+            ]
+            if away:
+                raise Stuck(min(away))
+
+    async def _read_histories(self, look: Look) -> None:
+        """Read what decides about visibility, where events from before the own last move might be shown."""
+        asked = [
+            news
+            for news in look.news
+            if news.fresh
+            and not news.own_only
+            and news.section in {Section.JOIN, Section.LEAVE}
+            and news.scanned
+            and news.scanned[0].env.seq < news.moment.seq
+        ]
+        if asked:
+            found = await self._reads.histories((news.own.room, news.own.ref) for news in asked)
+            for news in asked:
+                news.histories = found.get(news.own.room)
+
+    # What goes with them.
+
+    async def extras(self, look: Look) -> None:
+        """State, receipts, typing, counts: for the rooms that are told. Raises Stuck."""
+        told = [news for news in look.news if news.section in {Section.JOIN, Section.LEAVE}]
+        await self._state(look, told)
+        joined = [news for news in told if news.section is Section.JOIN]
+        await self._receipts(look, joined)
+        self._typists(look, joined)
+        await self._summaries(look, joined)
+        await self._lazy_members(look, told)
+        await self._read_pieces(look, (event for news in told for event in news.state))
+        await self._unread(look, joined)
+        await self._related(look)
+
+    async def _state(self, look: Look, told: list[News]) -> None:
+        filter = look.ask.filter
+        if filter.state.nothing:
+            return
+        # Where the timeline leaves events out, the state tells how things stand at its end instead.
+        at_end = look.ask.state_after or not filter.timeline.all
+        whole, changed = [], []
+        for news in told:
+            start = END_OF_TIME if at_end else news.start
+            if news.own_only:
+                continue
+            if news.fresh or news.full_state:
+                whole.append((news.own.room, start, news.upto))
+            elif news.from_tail:
+                news.state = _last_of_each(look.windows[news.own.room], start)
+            elif news.limited or at_end:
+                changed.append((news.own.room, start, news.upto))
+        codes = filter.state.types.codes
+        found: dict[RoomNo, list[Event]] = {}
+        if whole:
+            found |= await self._reads.state_at(whole, codes, members=not filter.lazy)
+        if changed:
+            found |= await self._reads.state_since(changed, codes, look.told)
+        for news in told:
+            state = news.state or found.get(news.own.room, [])
+            shown = set() if look.ask.state_after else {event.env.seq for event in news.events}
+            news.state = [event for event in state if event.env.seq not in shown]
+
+    async def _lazy_members(self, look: Look, told: list[News]) -> None:
+        """With lazy loading, the members who speak in the timeline, unless the client has them."""
+        filter = look.ask.filter
+        if not filter.lazy or filter.state.types.admits_code(MEMBER) is False or filter.state.nothing:
+            return
+        asked: list[tuple[RoomNo, MemberRef, Seq, Pos]] = []
+        for news in told:
+            if news.own_only:
+                continue
+            refs = {event.env.sender for event in news.events}
+            if news.fresh or news.full_state:
+                refs.add(news.own.ref)
+            if news.summary is not None:
+                refs.update(news.summary.heroes)
+            there = {MemberRef(event.env.skey or 0) for event in news.state if event.env.type == MEMBER}
+            start = END_OF_TIME if look.ask.state_after else news.start
+            for ref in refs:
+                redundant = not filter.redundant and not news.fresh and not news.full_state
+                if ref not in there and not (redundant and look.session.was_told(news.own.room, ref, look.told)):
+                    asked.append((news.own.room, ref, start, news.upto))
+        found = await self._reads.members_at(asked) if asked else {}
+        for news in told:
+            shown = set() if look.ask.state_after else {event.env.seq for event in news.events}
+            members = found.get(news.own.room, ())
+            news.state = [*news.state, *(event for event in members if event.env.seq not in shown)]
+
+    async def _receipts(self, look: Look, joined: list[News]) -> None:
+        asked = []
+        for news in joined:
+            if news.from_tail:
+                news.receipts = [
+                    row
+                    for record in look.windows[news.own.room]
+                    for row in record.receipts
+                    if row.rtype == ReceiptType.READ or row.ref == news.own.ref
+                ]
+            else:
+                asked.append((news.own.room, news.own.ref, news.after))
+        if asked:
+            found = await self._reads.receipts(asked, look.upto)
+            for news in joined:
+                if not news.from_tail:
+                    news.receipts = found.get(news.own.room, ())
+        await self._receipt_events(look, joined)
+
+    async def _receipt_events(self, look: Look, joined: list[News]) -> None:
+        """The ids of the events at which receipts stand, and of the roots of their threads."""
+        missing = []
+        for news in joined:
+            here = {
+                record.event.env.seq: record.event.env.event_id
+                for record in look.windows.get(news.own.room, ())
+                if record.event is not None
+            }
+            for row in news.receipts:
+                for seq in (row.seq, Seq(row.thread)) if row.thread > 0 else (row.seq,):
+                    if seq in here:
+                        look.receipt_events[news.own.room, seq] = here[seq]
+                    else:
+                        missing.append((news.own.room, seq))
+        if missing:
+            found = await self._reads.events_at(dict.fromkeys(missing))
+            look.receipt_events |= {place: event.env.event_id for place, event in found.items()}
+
+    def _typists(self, look: Look, joined: list[News]) -> None:
+        changed = set(self._typing.changed_after(look.eph))
+        for news in joined:
+            typists = self._typing.typists(news.own.room)
+            if typists if news.fresh else news.own.room in changed:
+                news.typists = typists
+
+    async def _summaries(self, look: Look, joined: list[News]) -> None:
+        due = [news for news in joined if news.fresh or news.full_state or self._members_moved(look, news)]
+        if due:
+            found = await self._reads.summaries([news.own.room for news in due])
+            for news in due:
+                news.summary = found.get(news.own.room)
+
+    def _members_moved(self, look: Look, news: News) -> bool:
+        if news.from_tail:
+            window: Iterable[Event] = (r.event for r in look.windows[news.own.room] if r.event is not None)
+        else:
+            window = [*news.scanned, *news.state]
+            if news.more or look.ask.filter.timeline.types.admits_code(MEMBER) is False:
+                return True
+        return any(event.env.type == MEMBER for event in window)
+
+    async def _unread(self, look: Look, joined: list[News]) -> None:
+        asked = []
+        for news in joined:
+            own = news.own
+            row = own.unread
+            if row is not None and own.unread_at <= look.upto and self._tail.reaches(own.unread_at):
+                records = self._tail.of_room(own.room, own.unread_at)
+                row = unread.rolled(row, (r for r in records if r.pos <= look.upto), own.ref)
+            else:
+                row = None
+            if row is None:
+                asked.append((own.room, own.ref, news.moment.seq))
+            else:
+                own.unread, own.unread_at = row, look.upto
+                news.unread = unread.counts(row)
+        if not asked:
+            return
+        found = await self._reads.unread(look.session.account, asked, look.upto)
+        for news in joined:
+            if news.unread is None and news.own.room in found:
+                news.own.unread, news.own.unread_at = found[news.own.room], look.upto
+                news.unread = unread.counts(found[news.own.room])
+
+    async def _related(self, look: Look) -> None:
+        """The events that were replaced by state in a timeline, and the redactions of what is redacted."""
+        places: list[tuple[RoomNo, Seq]] = []
+        for news in look.news:
+            for event in news.events:
+                seq = event.env.redacted_by or (event.env.prev_seq if event.env.is_state else None)
+                if seq is not None:
+                    places.append((event.env.room, seq))
+            places += [(e.env.room, e.env.redacted_by) for e in news.state if e.env.redacted_by is not None]
+        if places:
+            look.related = await self._reads.events_at(dict.fromkeys(places))
+            await self._read_pieces(look, look.related.values(), must=False)
+
+    def account_data_moved(self, look: Look) -> bool:
+        """Whether the account stored anything since the token, as far as can be told without a query."""
+        if not self.by_tail(look) or any(news.fresh for news in look.news):
+            return True
+        records = self._tail.of_account(look.session.account, look.told)
+        return any(record.kind is LogKind.ACCOUNT_DATA for record in records)
+
+
+def _last_of_each(records: Iterable[Record], start: Seq) -> list[Event]:
+    """The last state event of each kind before `start`."""
+    last: dict[tuple[TypeCode, StateKeyCode], Event] = {}
+    for record in records:
+        event = record.event
+        if event is not None and event.env.skey is not None and event.env.seq < start:
+            last[event.env.type, event.env.skey] = event
+    return list(last.values())

@@ -1,0 +1,100 @@
+"""The part of an event that every reader shares, as bytes, made once and kept.
+
+Words and names are fetched for all events of an answer at once: one statement or call per cell for each.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+from msgspec import Struct
+
+from hutong.cells.names import Names
+from hutong.cells.records import Envelope, Words
+from hutong.cells.view import Lru
+from hutong.cells.words import Lost, WordsReader
+from hutong.ids import MemberRef, RoomNo
+from hutong.rooms import render
+from hutong.rooms.event_types import STRUCTURAL
+
+PIECES_MAX: Final = 50_000
+
+Governing = Callable[[Envelope], Awaitable[dict[str, Any] | None]]
+"""What a state event whose words are gone still says, since the room goes on by it."""
+
+
+class Piece(Struct, frozen=True):
+    """An event without its last brace, and what filters ask about it."""
+
+    fragment: bytes
+    ts_ms: int
+    type: str
+    sender: str
+    state_key: str | None
+    content: bytes
+    room: RoomNo
+    refs: tuple[int, int | None]
+    """Whose user ids stand in it."""
+
+
+class Pieces:
+    def __init__(self, words: WordsReader, names: Names, governing: Governing, pieces_max: int = PIECES_MAX) -> None:
+        self._words = words
+        self._names = names
+        self._governing = governing
+        self._cache: Lru[tuple[bytes, bool], Piece] = Lru(pieces_max)
+
+    async def fetch(self, envelopes: Iterable[Envelope]) -> dict[bytes, Piece]:
+        """The piece of each event by its id. Those whose author, or whom they are about, is away are absent.
+
+        Cost: a dictionary look-up for an event that was shown lately.
+        """
+        pieces: dict[bytes, Piece] = {}
+        missing: list[Envelope] = []
+        for env in envelopes:
+            piece = self._cache.get(_key(env))
+            if piece is None:
+                missing.append(env)
+            else:
+                pieces[env.event_id] = piece
+        if missing:
+            await self._make(missing, pieces)
+        return pieces
+
+    async def _make(self, envelopes: list[Envelope], pieces: dict[bytes, Piece]) -> None:
+        words = await self._words.fetch(envelopes)
+        wanted = [(env.room, env.sender) for env in envelopes]
+        wanted += [(env.room, MemberRef(env.skey or 0)) for env in envelopes if render.needs_state_key_name(env)]
+        names = await self._names.fetch(wanted)
+        for env in envelopes:
+            said, sender = words[env.event_id], names.get((env.room, env.sender))
+            if said is Lost.AWAY or sender is None:
+                continue
+            if not isinstance(said, Words):
+                governing = await self._governing(env) if env.skey == 0 and env.type in STRUCTURAL else None
+                said = render.without_words(env, governing)
+            state_key = said.state_key
+            if render.needs_state_key_name(env):
+                state_key = names.get((env.room, MemberRef(env.skey or 0)))
+                if state_key is None:
+                    continue
+            piece = Piece(
+                render.fragment(env, said, sender, state_key),
+                said.ts_ms,
+                said.type,
+                sender,
+                state_key,
+                said.json,
+                env.room,
+                (env.sender, env.skey),
+            )
+            pieces[env.event_id] = piece
+            if words[env.event_id] is not Lost.GONE:  # what is governed by may still change
+                self._cache.put(_key(env), piece)
+
+    def forget(self, room: RoomNo, ref: MemberRef) -> None:
+        """Somebody was erased: drop what they wrote and what names them. Cost: looks at every piece kept."""
+        self._cache.drop_where(lambda piece: piece.room == room and ref in piece.refs)
+
+
+def _key(env: Envelope) -> tuple[bytes, bool]:
+    return env.event_id, env.redacted_by is not None

@@ -1,0 +1,217 @@
+"""The answer as bytes: fragments that all readers share, and around them what is the reader's own. No I/O.
+
+Source: Client-Server API v1.19, GET /sync; the schemas of state and timeline batches, m.receipt, m.typing, m.fully_read.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from hutong.cells.codes import MAIN_THREAD, ReceiptType
+from hutong.cells.records import Event, Words
+from hutong.cells.sync_reads import HEROES_MAX
+from hutong.ids import DeviceNo, RoomNo, Seq, event_id_text
+from hutong.rooms import render
+from hutong.sync import timeline
+from hutong.sync.build import Look
+from hutong.sync.filters import Matcher
+from hutong.sync.model import News, Section
+from hutong.sync.pieces import Piece
+
+_encode = msgspec.json.Encoder().encode
+_RECEIPT_TEXTS: Final = {ReceiptType.READ: "m.read", ReceiptType.PRIVATE: "m.read.private"}
+
+TxnText = Callable[[DeviceNo, bytes], str | None]
+RoomToken = Callable[[RoomNo, int], str]
+
+
+class Assembler:
+    """Puts one look together. `transaction`: what a device called an event that it sent lately."""
+
+    def __init__(self, look: Look, now_ms: int, transaction: TxnText, room_token: RoomToken) -> None:
+        self._look = look
+        self._now_ms = now_ms
+        self._transaction = transaction
+        self._room_token = room_token
+        self.telling = False
+        """Whether there is anything to tell."""
+
+    def answer(self, next_batch: str) -> bytes:
+        """The whole body; afterwards `telling` is known."""
+        sections: dict[Section, list[bytes]] = {}
+        for news in self._look.news:
+            told = self._room(news)
+            if told is not None:
+                sections.setdefault(news.section, []).append(_encode(news.own.room_id) + b":" + told)
+        parts = [b'"next_batch":' + _encode(next_batch)]
+        stored = self._global_account_data()
+        if stored:
+            parts.append(b'"account_data":{"events":[' + b",".join(stored) + b"]}")
+        parts.append(b'"device_one_time_keys_count":{}')
+        if sections:
+            rooms = (b'"' + section.value + b'":{' + b",".join(told) + b"}" for section, told in sections.items())
+            parts.append(b'"rooms":{' + b",".join(rooms) + b"}")
+        self.telling = bool(sections or stored)
+        return b"{" + b",".join(parts) + b"}"
+
+    # One room.
+
+    def _room(self, news: News) -> bytes | None:
+        if news.section is Section.INVITE:
+            return self._before_joining(news, b"invite_state")
+        if news.section is Section.KNOCK:
+            return self._before_joining(news, b"knock_state")
+        events = self._events(news, news.events)
+        state = self._events(news, news.state, self._look.ask.filter.state)
+        stored = self._room_account_data(news)
+        parts: list[bytes] = []
+        if events or news.limited or news.fresh or news.full_state or news.section is Section.LEAVE:
+            parts.append(self._timeline(news, events))
+        if state or (parts and self._look.ask.state_after):
+            key = b'"state_after"' if self._look.ask.state_after else b'"state"'
+            parts.append(key + b':{"events":[' + b",".join(state) + b"]}")
+        if stored:
+            parts.append(b'"account_data":{"events":[' + b",".join(stored) + b"]}")
+        if news.section is Section.LEAVE:
+            return b"{" + b",".join(parts) + b"}"
+        ephemeral = self._ephemeral(news)
+        if ephemeral:
+            parts.append(b'"ephemeral":{"events":[' + b",".join(ephemeral) + b"]}")
+        if not parts and not self._cleared(news):
+            return None
+        if news.summary is not None:
+            parts.append(self._summary(news))
+        if news.unread is not None:
+            notifications, highlights = news.unread
+            parts.append(
+                b'"unread_notifications":{"notification_count":%d,"highlight_count":%d}' % (notifications, highlights)
+            )
+        return b"{" + b",".join(parts) + b"}"
+
+    def _cleared(self, news: News) -> bool:
+        """Whether an own marker moved: the counts are news even when the receipt itself is filtered out."""
+        return any(row.ref == news.own.ref for row in news.receipts)
+
+    def _before_joining(self, news: News, key: bytes) -> bytes:
+        """The stripped state. When the room's home is away, only the event that invites the reader, which is here."""
+        events = list(news.stripped) or [
+            render.stripped(
+                Words(piece.ts_ms, piece.type, piece.state_key, piece.content), piece.sender, piece.state_key
+            )
+            for event in news.scanned
+            if (piece := self._look.pieces.get(event.env.event_id)) is not None and piece.state_key is not None
+        ]
+        return b'{"' + key + b'":{"events":[' + b",".join(events) + b"]}}"
+
+    def _timeline(self, news: News, events: list[bytes]) -> bytes:
+        before = news.start - 1 if news.events else news.scanned[-1].env.seq if news.scanned else None
+        parts = [b'"events":[' + b",".join(events) + b"]", b'"limited":true' if news.limited else b'"limited":false']
+        if before is not None and before >= 0 and not news.own_only:
+            parts.append(b'"prev_batch":' + _encode(self._room_token(news.own.room, before)))
+        return b'"timeline":{' + b",".join(parts) + b"}"
+
+    def _events(self, news: News, events: Iterable[Event], matcher: Matcher | None = None) -> list[bytes]:
+        shown = []
+        for event in events:
+            piece = self._look.pieces.get(event.env.event_id)
+            if piece is None or (matcher is not None and not self._passes(matcher, news, piece)):
+                continue
+            whole = render.closed(piece.fragment, self._unsigned(news, event, piece))
+            shown.append(self._look.ask.filter.cut(whole))
+        return shown
+
+    def _passes(self, matcher: Matcher, news: News, piece: Piece) -> bool:
+        return matcher.all or matcher.admits(piece.type, piece.sender, piece.content)
+
+    def _unsigned(self, news: News, event: Event, piece: Piece) -> bytes | None:
+        look, env = self._look, event.env
+        prev_content = replaces = because = None
+        if env.redacted_by is not None:
+            redaction = look.related.get((env.room, env.redacted_by))
+            said = None if redaction is None else look.pieces.get(redaction.env.event_id)
+            because = None if said is None else render.closed(said.fragment, None)
+        elif env.prev_seq is not None:
+            before = look.related.get((env.room, env.prev_seq))
+            said = None if before is None else look.pieces.get(before.env.event_id)
+            if before is not None and said is not None:
+                prev_content, replaces = said.content, event_id_text(before.env.event_id)
+        own = env.sender == news.own.ref
+        return render.unsigned(
+            age_ms=self._now_ms - piece.ts_ms,
+            transaction_id=self._transaction(look.session.device, env.event_id) if own else None,
+            membership=timeline.membership_at(news, news.histories, env.seq).text,
+            prev_content=prev_content,
+            replaces_state=replaces,
+            redacted_because=because,
+        )
+
+    def _summary(self, news: News) -> bytes:
+        assert news.summary is not None
+        refs = [ref for ref in news.summary.heroes if ref != news.own.ref][:HEROES_MAX]
+        heroes = [name for ref in refs if (name := self._look.names.get((news.own.room, ref))) is not None]
+        return b'"summary":{"m.heroes":%b,"m.joined_member_count":%d,"m.invited_member_count":%d}' % (
+            _encode(heroes),
+            news.summary.joined,
+            news.summary.invited,
+        )
+
+    # What is not in the timeline.
+
+    def _ephemeral(self, news: News) -> list[bytes]:
+        matcher = self._look.ask.filter.ephemeral
+        events: list[bytes] = []
+        if matcher.nothing or not matcher.admits_room(news.own.room_id):
+            return events
+        if news.typists is not None and matcher.types.admits("m.typing"):
+            names = [name for ref in news.typists if (name := self._look.names.get((news.own.room, ref))) is not None]
+            events.append(b'{"type":"m.typing","content":{"user_ids":' + _encode(names) + b"}}")
+        if matcher.types.admits("m.receipt"):
+            receipts = self._receipts(news)
+            if receipts:
+                events.append(b'{"type":"m.receipt","content":' + _encode(receipts) + b"}")
+        return events
+
+    def _receipts(self, news: News) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
+        found: dict[str, dict[str, dict[str, dict[str, object]]]] = {}
+        room = news.own.room
+        for row in news.receipts:
+            text = _RECEIPT_TEXTS.get(ReceiptType(row.rtype))
+            event_id = self._look.receipt_events.get((room, row.seq))
+            name = self._look.names.get((room, row.ref))
+            if text is None or event_id is None or name is None:
+                continue
+            receipt: dict[str, object] = {"ts": row.minute * 60_000}
+            if row.thread == MAIN_THREAD:
+                receipt["thread_id"] = "main"
+            elif row.thread > 0:
+                root = self._look.receipt_events.get((room, Seq(row.thread)))
+                if root is None:
+                    continue
+                receipt["thread_id"] = event_id_text(root)
+            found.setdefault(event_id_text(event_id), {}).setdefault(text, {})[name] = receipt
+        return found
+
+    def _room_account_data(self, news: News) -> list[bytes]:
+        matcher = self._look.ask.filter.room_account_data
+        if matcher.nothing or not matcher.admits_room(news.own.room_id):
+            return []
+        stored = [
+            b'{"type":' + _encode(type) + b',"content":' + content + b"}"
+            for room, type, content in self._look.account_data
+            if room == news.own.room and matcher.types.admits(type)
+        ]
+        for row in news.receipts:
+            event_id = self._look.receipt_events.get((news.own.room, row.seq))
+            if row.rtype == ReceiptType.FULLY_READ and event_id is not None and matcher.types.admits("m.fully_read"):
+                text = event_id_text(event_id).encode()
+                stored.append(b'{"type":"m.fully_read","content":{"event_id":"' + text + b'"}}')
+        return stored
+
+    def _global_account_data(self) -> list[bytes]:
+        matcher = self._look.ask.filter.account_data
+        return [
+            b'{"type":' + _encode(type) + b',"content":' + content + b"}"
+            for room, type, content in self._look.account_data
+            if room == 0 and not matcher.nothing and matcher.types.admits(type)
+        ]

@@ -1,0 +1,61 @@
+"""Which rooms have something to tell, from what the reader's memberships were and are. No I/O."""
+
+from collections.abc import Callable, Iterable
+
+from hutong.cells.sync_reads import Moment
+from hutong.ids import Pos
+from hutong.rooms.event_types import Membership
+from hutong.sync.model import SECTIONS, START, Ask, Before, News, Own, Section
+
+
+def initial(own: Own, ask: Ask, upto: Pos) -> News | None:
+    """What a client without a token is told of a room."""
+    moment = own.at(upto)
+    if moment is None:
+        return None
+    section = SECTIONS[Membership(moment.membership)]
+    if section is Section.LEAVE and (own.forgotten or not ask.filter.include_leave):
+        return None
+    return News(
+        own=own,
+        section=section,
+        moment=moment,
+        after=START,
+        upto=_end(section, moment, upto),
+        own_only=not own.followed,
+    )
+
+
+def incremental(own: Own, before: Before, ask: Ask, since: Pos, upto: Pos) -> News | None:
+    """What a client with a token for `since` may be told of a room; whether anything happened there is still open."""
+    moment = own.at(upto)
+    if moment is None:
+        return None
+    section = SECTIONS[Membership(moment.membership)]
+    if section is not Section.JOIN and moment.pos <= since:
+        return None
+    stayed = before.membership == Membership.JOIN
+    after, own_only = since, False
+    if section is Section.JOIN and before.broken:
+        after = START  # newly joined: the whole state, and the last events
+    elif section is not Section.JOIN:
+        own_only = not stayed or not own.followed
+    return News(
+        own=own,
+        section=section,
+        moment=moment,
+        after=after,
+        upto=_end(section, moment, upto),
+        own_only=own_only,
+        full_state=ask.full_state,
+    )
+
+
+def _end(section: Section, moment: Moment, upto: Pos) -> Pos:
+    return upto if section is Section.JOIN else moment.pos
+
+
+def admitted(rooms: Iterable[Own], ask: Ask) -> Iterable[Own]:
+    """The rooms that the filter lets pass."""
+    admits: Callable[[str], bool] = ask.filter.admits_room
+    return (own for own in rooms if admits(own.room_id))

@@ -1,0 +1,198 @@
+"""Answers `/sync`: looks for news, waits for some, and never tells what it could not read.
+
+Client-Server API v1.19, "Syncing". An answer ends at a position of the log: everything before it that concerns the
+reader was told, nothing after it. If an event cannot be read now, because its author's home is slow or cut off, the
+answer ends just before it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hutong.accounts.account_data import unpack
+from hutong.cells.cell import Cell
+from hutong.cells.names import Names
+from hutong.cells.records import Envelope
+from hutong.cells.sync_reads import SyncReads
+from hutong.cells.tail import Tail
+from hutong.cells.tokens import SyncToken, Tokens
+from hutong.ids import AccountNo, DeviceNo, MemberRef, Pos, RoomNo
+from hutong.rooms.event_types import MEMBER
+from hutong.rooms.show import Show
+from hutong.rooms.stripped import StrippedState
+from hutong.sync.build import Builder, Look, Stuck
+from hutong.sync.model import Ask, Section
+from hutong.sync.pieces import Pieces
+from hutong.sync.response import Assembler, TxnText
+from hutong.sync.session import Session, Sessions
+from hutong.typing_notices.board import TypingBoard
+from hutong.vault.vault import Gone, Vault
+
+RETRY_S: Final = 0.5
+"""How long a stuck sync waits before it tries again."""
+
+Stripped = Callable[[RoomNo, MemberRef], Awaitable[Sequence[bytes]]]
+"""The stripped state of a room for somebody who is invited, wherever its home is; empty when that cannot be asked now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    body: bytes
+    telling: bool
+    upto: Pos
+    eph: int
+    stuck: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sync:
+    """The syncs of one cell."""
+
+    tail: Tail
+    reads: SyncReads
+    sessions: Sessions
+    builder: Builder
+    typing: TypingBoard
+    tokens: Tokens
+    names: Names
+    vault: Vault
+    stripped: Stripped
+    push_rules: Callable[[AccountNo], Awaitable[bytes]]
+    """The content of `m.push_rules`."""
+    transaction: TxnText
+    now: Callable[[], float]
+
+    async def answer(self, account: AccountNo, device: DeviceNo, ask: Ask) -> bytes:
+        """The body of the answer, as soon as there is news, or when the client's time-out is over.
+
+        Raises: BadParam naming `since`.
+        Cost: waiting costs nothing. By the tail: no statement while words and names are cached, one more each for
+            members of lazy loading, account data, summaries and replaced state. By the tables: a fixed number.
+        """
+        token = None if ask.since is None else self.tokens.parse_sync(ask.since, self.tail.head)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ask.timeout_ms / 1_000
+        session = self.sessions.open(account, device)
+        try:
+            while True:
+                found = await self._look(session, ask, token)
+                if found.telling or token is None or ask.full_state or session.ended or loop.time() >= until:
+                    return found.body
+                # Between the look at head and counter in `_look` and here, something may have come.
+                if session.last_pos <= found.upto and self.typing.eph == found.eph and not found.stuck:
+                    await session.news(until)
+                elif found.stuck:
+                    await session.news(min(until, loop.time() + RETRY_S))
+        finally:
+            self.sessions.close(session)
+
+    async def _look(self, session: Session, ask: Ask, token: SyncToken | None) -> Answer:
+        upto = await self.sessions.refresh(session)
+        eph, stuck = self.typing.eph, False
+        since = None if token is None else token.pos
+        told_eph = -1 if token is None else token.eph if token.boot == self.tokens.boot else 0
+        while True:
+            look = Look(ask=ask, session=session, since=since, upto=upto, eph=told_eph)
+            try:
+                await self.builder.timelines(look)
+                await self._account_data(look)
+                await self.builder.extras(look)
+                await self._names(look)
+                await self._invitations(look)
+            except Stuck as error:
+                stuck = True
+                upto = Pos(max(error.pos - 1, look.told))
+                if upto == look.told:
+                    return self._nothing(look, told_eph)
+                continue
+            break
+        assembler = Assembler(look, int(self.now() * 1_000), self.transaction, self.tokens.room)
+        body = assembler.answer(self.tokens.sync(upto, eph))
+        if ask.filter.lazy:
+            _remember(look)
+        return Answer(body=body, telling=assembler.telling, upto=upto, eph=eph, stuck=stuck)
+
+    def _nothing(self, look: Look, eph: int) -> Answer:
+        """The very next thing to tell cannot be read: the client stays where it is."""
+        body = Assembler(
+            Look(ask=look.ask, session=look.session, since=look.since, upto=look.told, eph=eph),
+            int(self.now() * 1_000), self.transaction, self.tokens.room,
+        ).answer(self.tokens.sync(look.told, eph))  # fmt: skip
+        return Answer(body=body, telling=False, upto=look.told, eph=eph, stuck=True)
+
+    async def _account_data(self, look: Look) -> None:
+        if not self.builder.account_data_moved(look):
+            return
+        account = look.session.account
+        anew = [news.own.room for news in look.news if news.fresh]
+        for row in await self.reads.account_data(account, Pos(max(look.told, 0)), look.upto, anew):
+            try:
+                look.account_data.append((row.room, *unpack(self.vault.open(account, row.id, row.body))))
+            except Gone:
+                continue
+        if look.since is None:
+            look.account_data.append((RoomNo(0), "m.push_rules", await self.push_rules(account)))
+
+    async def _names(self, look: Look) -> None:
+        """The user ids in receipts, typing notices and summaries."""
+        wanted: dict[tuple[RoomNo, MemberRef], None] = {}
+        for news in look.news:
+            room = news.own.room
+            wanted.update(((room, row.ref), None) for row in news.receipts)
+            wanted.update(((room, ref), None) for ref in news.typists or ())
+            if news.summary is not None:
+                wanted.update(((room, ref), None) for ref in news.summary.heroes)
+        if wanted:
+            look.names = await self.names.fetch(wanted)
+
+    async def _invitations(self, look: Look) -> None:
+        waiting = [news for news in look.news if news.section in {Section.INVITE, Section.KNOCK}]
+        if waiting:
+            found = await asyncio.gather(*(self.stripped(news.own.room, news.own.ref) for news in waiting))
+            for news, stripped in zip(waiting, found, strict=True):
+                news.stripped = stripped
+
+
+def _remember(look: Look) -> None:
+    """Which members this answer told of, for a client that comes back with its token."""
+    for news in look.news:
+        for event in (*news.state, *news.events):
+            if event.env.type == MEMBER and event.env.skey is not None:
+                look.session.tell(news.own.room, MemberRef(event.env.skey), look.upto)
+
+
+def of_cell(
+    cell: Cell,
+    *,
+    typing: TypingBoard,
+    tokens: Tokens,
+    show: Show,
+    stripped: StrippedState,
+    push_rules: Callable[[AccountNo], Awaitable[bytes]],
+) -> Sync:
+    """The syncs of `cell`, put together from its parts."""
+    reads = SyncReads(cell.pool)
+
+    async def governing(env: Envelope) -> dict[str, Any] | None:
+        room = await cell.view.room(env.room)
+        return None if room is None else await show.governing(room, env)
+
+    async def stripped_of(room: RoomNo, invited: MemberRef) -> Sequence[bytes]:
+        info = await cell.view.room(room)
+        return () if info is None else await stripped.of(info, invited) or ()
+
+    return Sync(
+        tail=cell.tail,
+        reads=reads,
+        sessions=Sessions(cell.tail, reads, cell.directory.server_name),
+        builder=Builder(cell.tail, reads, Pieces(cell.words, cell.names, governing), typing),
+        typing=typing,
+        tokens=tokens,
+        names=cell.names,
+        vault=cell.vault,
+        stripped=stripped_of,
+        push_rules=push_rules,
+        transaction=cell.transactions.text,
+        now=cell.now,
+    )

@@ -1,0 +1,237 @@
+"""Devices that poll: what a session knows of its account's rooms, kept up to date by the tail between two polls.
+
+A session is subscribed to its rooms once. While it waits it costs nothing: the tail calls it for each record of its
+rooms, which is one dictionary entry, and wakes the poll.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from hutong.cells.codes import LogKind
+from hutong.cells.records import Record
+from hutong.cells.sync_reads import Moment, MyRoom, SyncReads
+from hutong.cells.tail import Tail
+from hutong.cells.view import room_id_text
+from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Pos, RoomNo, Seq
+from hutong.rooms.event_types import Membership
+from hutong.sync.model import Before, Own, is_about
+
+IDLE_S: Final = 90.0
+"""A session ends so long after its last poll."""
+SWEEP_S: Final = 15.0
+SENT_MAX: Final = 20_000
+
+Key = tuple[AccountNo, DeviceNo]
+
+
+class Session:
+    def __init__(self, account: AccountNo, device: DeviceNo) -> None:
+        self.account = account
+        self.device = device
+        self.rooms: dict[RoomNo, Own] = {}
+        self.loaded = Pos(-1)
+        """Every move of the account's memberships after this position is in `rooms`; -1: nothing is loaded."""
+        self.seen = Pos(0)
+        """The head of the log when this session last looked."""
+        self.resets = -1
+        """How often the tail had lost its records when the rooms were loaded."""
+        self.ended = False
+        self.last: dict[RoomNo, Pos] = {}
+        """The last record of each room, of those after `loaded`."""
+        self.last_pos = Pos(0)
+        self.moved: set[RoomNo] = set()
+        """Rooms in which the own membership moved, not yet read."""
+        self.watched: set[RoomNo] = set()
+        self.polls = 0
+        self.used_at = 0.0
+        self.lock = asyncio.Lock()
+        self._sent: dict[tuple[RoomNo, MemberRef], Pos] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def __call__(self, record: Record | None) -> None:
+        """The tail has something: a record, or None for what has no place in the log."""
+        if record is not None:
+            self.last_pos = record.pos
+            if record.kind is LogKind.MEMBERSHIP:
+                self.moved.add(record.room)
+            elif not record.account:
+                self.last[record.room] = record.pos
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def news(self, until: float) -> None:
+        """Wait for a call of the tail, or until the loop's time is `until`. The caller saw that there is none yet."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_at(until, _resolve, waiting)
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            timer.cancel()
+            self._waiting.discard(waiting)
+
+    def wake(self) -> None:
+        self(None)
+
+    # Which members a lazy-loading client has been told of, and by the answer that ended where.
+
+    def was_told(self, room: RoomNo, ref: MemberRef, since: Pos) -> bool:
+        """Whether a client that holds a token for `since` has the member's event."""
+        told = self._sent.get((room, ref))
+        return told is not None and told <= since
+
+    def tell(self, room: RoomNo, ref: MemberRef, upto: Pos) -> None:
+        if len(self._sent) >= SENT_MAX:
+            self._sent.clear()  # then members are told again, which is allowed
+        self._sent[room, ref] = upto
+
+    def before(self, own: Own, since: Pos) -> Before:
+        """The own membership at `since`, which must not lie before `loaded`."""
+        moment = own.at(since)
+        later = [move for move in own.history if move.pos > since]
+        membership = 0 if moment is None else moment.membership
+        broken = membership != Membership.JOIN or any(move.membership != Membership.JOIN for move in later)
+        return Before(membership, broken)
+
+
+class Sessions:
+    """The sessions of one cell."""
+
+    def __init__(self, tail: Tail, reads: SyncReads, server_name: Callable[[HomeNo], str]) -> None:
+        self._tail = tail
+        self._reads = reads
+        self._server_name = server_name
+        self._sessions: dict[Key, Session] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(self, account: AccountNo, device: DeviceNo) -> Session:
+        """The device's session. Each `open` is followed by a `close`."""
+        session = self._sessions.get((account, device))
+        if session is None:
+            session = self._sessions[account, device] = Session(account, device)
+        session.polls += 1
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._end_idle)
+        return session
+
+    def close(self, session: Session) -> None:
+        session.polls -= 1
+        session.used_at = asyncio.get_running_loop().time()
+
+    def end(self, account: AccountNo, device: DeviceNo | None = None) -> None:
+        """The account, or one device of it, was logged out: let its polls return."""
+        for key in [key for key in self._sessions if key[0] == account and device in {None, key[1]}]:
+            self._drop(self._sessions[key])
+
+    def stop(self) -> None:
+        """Let every poll return: the node is stopping."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for session in list(self._sessions.values()):
+            self._drop(session)
+
+    async def refresh(self, session: Session) -> Pos:
+        """Bring what the session knows of its rooms up to the head of the log, which is returned.
+
+        Between the look at the head and the return nothing is awaited.
+        Cost: one statement for a new session or after a move of the own membership, else nothing.
+        """
+        async with session.lock:
+            missed = session.moved and self._tail.start > session.seen
+            if session.resets != self._tail.resets or missed:
+                await self._load(session)
+            while session.moved:
+                await self._read_moves(session)
+            session.seen = self._tail.head
+            return self._tail.head
+
+    async def _load(self, session: Session) -> None:
+        self._tail.subscribe(session, (), (session.account,))
+        session.moved.clear()
+        session.resets, head = self._tail.resets, self._tail.head
+        rows = await self._reads.my_rooms(session.account, head)
+        session.rooms = {row.room: self._own(row) for row in rows}
+        session.loaded = head
+        self._watch(session)
+
+    async def _read_moves(self, session: Session) -> None:
+        rooms = list(session.moved)
+        rows = await self._reads.my_rooms(session.account, self._tail.head, rooms)
+        session.moved.difference_update(rooms)
+        for row in rows:
+            own = self._own(row)
+            known = session.rooms.get(row.room)
+            history = [] if known is None else known.history
+            since = history[-1].pos if history else max(session.loaded, self._tail.start)
+            moves = [*history, *self._moves(own, since), *own.history]
+            own.history = sorted({move.seq: move for move in moves}.values(), key=_seq)
+            session.rooms[row.room] = own
+        self._watch(session)
+
+    def _moves(self, own: Own, since: Pos) -> list[Moment]:
+        """The own memberships that the tail tells of after `since`."""
+        events = (record.event for record in self._tail.of_room(own.room, max(since, self._tail.start)))
+        return [
+            Moment(event.env.seq, event.pos, event.env.value or 0)
+            for event in events
+            if event is not None and is_about(event.env, own.ref)
+        ]
+
+    def _own(self, row: MyRoom) -> Own:
+        return Own(
+            room=row.room,
+            room_id=room_id_text(row.room_id, row.version, self._server_name(row.home)),
+            ref=row.ref,
+            home=row.home,
+            version=row.version,
+            from_seq=row.from_seq,
+            forgotten=row.forgotten,
+            history=[Moment(row.seq, row.pos, row.membership)],
+        )
+
+    def _watch(self, session: Session) -> None:
+        """Subscribe to the rooms that the account is in, and to no others."""
+        if session.ended:
+            self._tail.unsubscribe(session, (), (session.account,))
+            return
+        joined = {room for room, own in session.rooms.items() if own.history[-1].membership == Membership.JOIN}
+        new = joined - session.watched
+        self._tail.subscribe(session, new)
+        self._tail.unsubscribe(session, session.watched - joined)
+        for room in new:
+            session.last[room] = self._tail.head  # it may have told something before anybody listened
+        for room in session.watched - joined:
+            session.last[room] = self._tail.head
+        session.watched = joined
+
+    def _end_idle(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for session in [session for session in self._sessions.values() if not session.polls]:
+            if session.used_at + IDLE_S <= now:
+                self._drop(session)
+        self._sweep = None
+        if self._sessions:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._end_idle)
+
+    def _drop(self, session: Session) -> None:
+        self._sessions.pop((session.account, session.device), None)
+        self._tail.unsubscribe(session, session.watched, (session.account,))
+        session.watched = set()
+        session.ended = True
+        session.wake()
+
+
+def _resolve(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _seq(moment: Moment) -> Seq:
+    return moment.seq

@@ -1,0 +1,97 @@
+"""Which events of a room's window are shown: what the filter admits, what the reader may see, the last few. No I/O."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+from hutong.cells.records import Event
+from hutong.cells.sync_reads import Histories
+from hutong.ids import Seq
+from hutong.rooms.event_types import HISTORY_VISIBILITY, HistoryVisibility, Membership
+from hutong.rooms.visibility import visible
+from hutong.sync.filters import Filter
+from hutong.sync.model import END_OF_TIME, News, is_about
+from hutong.sync.pieces import Piece
+
+Moves = Sequence[tuple[Seq, int]]
+
+
+def choose(news: News, filter: Filter, pieces: Mapping[bytes, Piece], *, joined_since: bool) -> None:
+    """Set the events that `news` shows, whether they are all, and where the state takes over.
+
+    `joined_since`: to a client that goes on from a token, a room that begins anew is a gap.
+
+    Of a timeline that begins anew, an event that cannot be read now ends it: what is older can be paged for later.
+    """
+    shown: list[Event] = []
+    cut = news.more or (news.fresh and (joined_since or news.own.from_seq > 1))
+    for event in reversed(news.scanned):
+        if not sees(news, event):
+            continue
+        passes = admits(filter, event, pieces)
+        if passes is None and news.fresh:
+            cut = True
+            break
+        if passes is False:
+            continue
+        if len(shown) >= filter.limit:
+            cut = True
+            break
+        shown.append(event)
+    shown.reverse()
+    news.events, news.limited = shown, cut
+    if shown:
+        news.start = shown[0].env.seq
+    else:
+        news.start = END_OF_TIME
+
+
+def admits(filter: Filter, event: Event, pieces: Mapping[bytes, Piece]) -> bool | None:
+    """Whether the timeline's filter lets the event pass; None when it cannot be read now."""
+    matcher = filter.timeline
+    by_code = matcher.types.admits_code(event.env.type)
+    if by_code is False or matcher.nothing:
+        return False
+    piece = pieces.get(event.env.event_id)
+    if piece is None:
+        return None
+    return matcher.all or matcher.admits(piece.type, piece.sender, piece.content)
+
+
+def sees(news: News, event: Event) -> bool:
+    """Whether the reader may see the event."""
+    env = event.env
+    is_own = is_about(env, news.own.ref)
+    if news.own_only:
+        return is_own and env.seq == news.moment.seq
+    histories = news.histories
+    if histories is None or (is_own and env.seq == news.moment.seq):
+        return True
+    moves, rules = histories.membership, histories.visibility
+    return visible(
+        HistoryVisibility(value_at(rules, env.seq, HistoryVisibility.SHARED)),
+        Membership(value_at(moves, env.seq, Membership.LEAVE)),
+        joined_later=any(seq > env.seq and value == Membership.JOIN for seq, value in moves),
+        visibility_before=(
+            HistoryVisibility(value_at(rules, Seq(env.seq - 1), HistoryVisibility.SHARED))
+            if env.type == HISTORY_VISIBILITY
+            else None
+        ),
+        membership_before=Membership(value_at(moves, Seq(env.seq - 1), Membership.LEAVE)) if is_own else None,
+    )
+
+
+def value_at(moves: Moves, seq: Seq, default: int) -> int:
+    """The value that held after event `seq`."""
+    at = bisect_right(moves, seq, key=lambda move: move[0])
+    return moves[at - 1][1] if at else default
+
+
+def membership_at(news: News, histories: Histories | None, seq: Seq) -> Membership:
+    """The reader's membership after event `seq`."""
+    if histories is not None:
+        return Membership(value_at(histories.membership, seq, Membership.LEAVE))
+    found = Membership.JOIN
+    for move in news.own.history:
+        if move.seq <= seq:
+            found = Membership(move.membership)
+    return found
