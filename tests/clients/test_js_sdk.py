@@ -66,7 +66,9 @@ async def test_js_sdk(
     answers = tmp_path / "answers.jsonl"
     urls = {f"URL_{region.upper()}": node.region_url(region) for region in ("cn", "eu", "ru")}
     env = {**js_environment, **urls, "PREFIX": f"js-{worker_id}-{next(RUNS)}-", "ANSWERS": str(answers)}
-    status, output = await run((BIN / "node", "--test", "--test-reporter=spec", "chat.test.js"), env)
+    status, output = await run(
+        (BIN / "node", "--test", "--test-force-exit", "--test-reporter=spec", "chat.test.js"), env
+    )
     assert status == 0, output
     told = [json.loads(line) for line in answers.read_text().splitlines()]
     assert len(told) > 50

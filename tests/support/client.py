@@ -22,6 +22,7 @@ CLIENT = "/_matrix/client/v3"
 PASSWORD = "a lane that joins courtyards"
 DEADLINE_S = 15.0
 POLL_MS = 2_000
+EVERYTHING = {"room": {"timeline": {"limit": 1_000}, "include_leave": True}}
 
 Json = dict[str, Any]
 
@@ -70,6 +71,12 @@ def refused(errcode: str, naming: str = "", status: int | None = None) -> Iterat
     assert answer.errcode == errcode, caught.value
     assert naming.lower() in answer.error.lower(), f"the message does not say {naming!r}: {caught.value}"
     assert status is None or answer.status == status, caught.value
+
+
+def ageless(event: Json) -> Json:
+    """The event without its age, which is another one each time it is asked for."""
+    event.get("unsigned", {}).pop("age", None)
+    return event
 
 
 def path(*parts: str) -> str:
@@ -263,7 +270,7 @@ class Client:
     async def all_state(self, room: str) -> dict[tuple[str, str], Json]:
         """The room's current state events by (type, state key)."""
         events = await self.ok("GET", path("rooms", room, "state"))
-        return {(event["type"], event["state_key"]): event for event in events}
+        return {(event["type"], event["state_key"]): ageless(event) for event in events}
 
     async def messages(self, room: str, dir: str = "b", **query: Any) -> Json:
         """One page of `/messages`."""
@@ -278,7 +285,7 @@ class Client:
         while True:
             got = await self.messages(room, dir, limit=page, **({"from": token} if token else {}))
             for event in got["chunk"]:
-                yield event
+                yield ageless(event)
             if "end" not in got or got["end"] == token:
                 return
             token = got["end"]
@@ -307,7 +314,7 @@ class Client:
 
     async def poll(self, timeout: int = POLL_MS) -> Json:
         """Go on from the last poll, and remember what it told."""
-        body = await self.sync(self.since, 0 if self.since is None else timeout)
+        body = await self.sync(self.since, 0 if self.since is None else timeout, filter=EVERYTHING)
         self.since = body["next_batch"]
         rooms = body.get("rooms", {})
         self.invitations |= {room: told["invite_state"]["events"] for room, told in rooms.get("invite", {}).items()}

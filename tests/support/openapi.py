@@ -21,6 +21,8 @@ VARIABLE = "HUTONG_MATRIX_SPEC"
 API = Path("data/api/client-server")
 ERROR = "definitions/errors/error.yaml"
 METHODS = ("get", "put", "post", "delete", "head", "patch")
+STATE_WITHOUT_KEY = re.compile(r".*/rooms/[^/]+/state/[^/]+/?")
+"""The one path that may be shortened: without its last part the state key is empty."""
 OURS = re.compile(r"^/_matrix/client/(unstable|.*/org\.matrix\.)")
 """Paths that no released version of the specification describes."""
 
@@ -67,6 +69,8 @@ class Contract:
 
     def match(self, method: str, path: str) -> Operation | None:
         """The operation that a request is for; `path` is percent-encoded and has no query."""
+        if STATE_WITHOUT_KEY.fullmatch(path):
+            path = path.rstrip("/") + "/-"
         for pattern, _, operation in self._operations:
             if operation.method == method.lower() and pattern.fullmatch(path):
                 return operation
@@ -159,6 +163,8 @@ class Contract:
             if key not in ("$ref", "$schema", "description", "example", "examples", "title")
             or (key in ("description", "title") and isinstance(value, dict))  # a property of that name
         }
+        if "oneOf" in kept:  # the files say so where both may be: a state event is also an object
+            kept["anyOf"] = kept.pop("oneOf")
         if "$ref" not in schema:
             return kept
         target = self._schema(urljoin(document, schema["$ref"]), above)

@@ -6,6 +6,16 @@ from tests.support.openapi import VARIABLE, Contract, Violation, specification
 
 ROOM = "/_matrix/client/v3/rooms/%21lane%3Acn.localhost"
 
+STATE_EVENT = {
+    "type": "m.room.name",
+    "state_key": "",
+    "content": {"name": "Courtyard"},
+    "sender": "@alice:cn.localhost",
+    "event_id": "$a",
+    "room_id": "!lane:cn.localhost",
+    "origin_server_ts": 1,
+}
+
 
 @pytest.fixture(scope="module")
 def contract() -> Contract:
@@ -29,6 +39,10 @@ def test_every_response_of_the_specification_compiles(contract: Contract) -> Non
 def test_an_answer_as_specified_passes(contract: Contract) -> None:
     contract.check("PUT", f"{ROOM}/send/m.room.message/1", 200, {"event_id": "$a"})
     contract.check("GET", f"{ROOM}/messages", 200, {"start": "r1", "chunk": []})
+    contract.check("PUT", f"{ROOM}/state/m.room.name", 200, {"event_id": "$a"})
+    contract.check("GET", f"{ROOM}/state/m.room.name", 200, {"name": "Courtyard"})
+    contract.check("GET", f"{ROOM}/state/m.room.name", 200, STATE_EVENT)
+    contract.check("PUT", f"{ROOM}/state/m.room.name/", 200, {"event_id": "$a"})
     contract.check("POST", f"{ROOM}/join", 403, {"errcode": "M_FORBIDDEN", "error": "no"})
 
 
@@ -37,6 +51,7 @@ def test_an_answer_as_specified_passes(contract: Contract) -> None:
     [
         ("PUT", f"{ROOM}/send/m.room.message/1", 200, {"event": "$a"}),
         ("PUT", f"{ROOM}/send/m.room.message/1", 200, {"event_id": 7}),
+        ("PUT", f"{ROOM}/state/m.room.name", 200, {}),
         ("PUT", f"{ROOM}/send/m.room.message/1", 418, {"error": "no code"}),
         ("GET", f"{ROOM}/messages", 200, {"start": "r1", "chunk": [{"type": "m.room.message"}]}),
         ("GET", "/_matrix/client/v3/sync", 200, {"rooms": {}}),

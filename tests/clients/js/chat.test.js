@@ -49,6 +49,7 @@ test("a chat across three regions", async () => {
         "m.new_content": { msgtype: "m.text", body: "чай с вареньем?" },
         "m.relates_to": { rel_type: "m.replace", event_id: said },
     });
+    await sees(bob, room, edited); // before bob's own words, or his client shows them first until it has synced
     const { event_id: slip } = await bob.sendTextMessage(room, "wrong room");
     const { event_id: redaction } = await bob.redactEvent(room, slip, undefined, { reason: "wrong room" });
 

@@ -1,14 +1,11 @@
 // A person with matrix-js-sdk: signed in, syncing, able to wait for what they should see.
 
+import "./quiet.js";
 import { appendFileSync } from "node:fs";
 import { ClientEvent, createClient, MatrixEventEvent, RoomEvent, RoomMemberEvent } from "matrix-js-sdk";
-import { logger } from "matrix-js-sdk/lib/logger.js";
 
 const DEADLINE_MS = 15_000;
 const PASSWORD = "a lane that joins courtyards";
-const NOISE = ["trace", "debug", "info", "warn"];
-
-for (const level of NOISE) logger[level] = () => {};
 
 /** `fetch`, which also writes every answer down for the check against the specification. */
 async function recordingFetch(resource, options = {}) {
