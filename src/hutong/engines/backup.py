@@ -3,6 +3,7 @@
 What is written is what the database holds: envelopes, and content sealed under keys that are not in it.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -75,19 +76,20 @@ def restore(dsn: str, source: IO[bytes], gen: int) -> None:
         try:
             writer.stdin.write(_EMPTY.encode())
             shutil.copyfileobj(reader.stdout, writer.stdin, CHUNK_BYTES)
-            feeding.join()
-            if reader.wait() == 0:
-                writer.stdin.write(f"UPDATE public.rev SET gen = {gen:d};\n".encode())
-                writer.stdin.close()
+            if reader.wait() != 0:
+                writer.kill()  # it must not commit the half that it got
             else:
-                writer.kill()  # so that it does not commit the half that it got
+                writer.stdin.write(f"UPDATE public.rev SET gen = {gen:d};\n".encode())
         except BrokenPipeError:  # psql has stopped, and says why
             reader.kill()
-            feeding.join()
         except BaseException:
             writer.kill()
             reader.kill()
             raise
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                writer.stdin.close()
+            feeding.join()
     first, second = ("psql", writer, complaints[1]), ("pg_restore", reader, complaints[0])
     for failed in (first, second) if reader.returncode in (0, -signal.SIGKILL) else (second, first):
         _check(*failed)

@@ -115,16 +115,6 @@ CREATE TABLE txns (
     PRIMARY KEY (account, device, txn)
 );
 
-CREATE TABLE strangers (
-    room int8 NOT NULL,
-    ref int8 NOT NULL,
-    account int8 NOT NULL,
-    id uuid NOT NULL,
-    user_id bytea STORAGE EXTERNAL NOT NULL,
-    PRIMARY KEY (room, ref)
-);
-ALTER TABLE strangers ALTER COLUMN user_id SET STATISTICS 0;
-
 CREATE TABLE account_data (
     account int8 NOT NULL,
     room int8 NOT NULL,
