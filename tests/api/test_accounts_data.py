@@ -314,3 +314,4 @@ async def test_lists_that_are_empty_here(alice: Client) -> None:
         assert (answer.status, await answer.read()) == (200, b"{}")
     assert await alice.get("/thirdparty/protocols") == (200, {})
     assert await alice.get("/account/3pid") == (200, {"threepids": []})
+    assert await alice.get("/pushers") == (200, {"pushers": []})

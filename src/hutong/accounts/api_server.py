@@ -69,4 +69,5 @@ def routes(
         (f"{v3}/voip/turnServer", Fixed(b"{}")),
         (f"{v3}/thirdparty/protocols", Fixed(b"{}")),
         (f"{v3}/account/3pid", Fixed(b'{"threepids":[]}')),
+        (f"{v3}/pushers", Fixed(b'{"pushers":[]}')),
     ]

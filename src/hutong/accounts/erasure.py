@@ -18,7 +18,8 @@ from hutong.accounts.sessions import Sessions
 from hutong.accounts.store import AccountStore
 from hutong.ids import AccountNo, Minute, new_id
 from hutong.vault.keystore import Keystore
-from hutong.vault.vault import Vault
+from hutong.vault.pages import Slot
+from hutong.vault.vault import Gone, Vault
 
 log = logging.getLogger("hutong.accounts")
 
@@ -76,6 +77,17 @@ class Erasure:
         )
         self._sessions.drop(await self._store.mark(account, state, self._minute(), before))
 
+    async def mark_destroyed(self) -> list[AccountNo]:
+        """Mark for erasure whoever has no key any more though the database knows them: it was restored from a backup
+        of before they were erased. For starts, before anybody is served. Returns who it was.
+        """
+        gone = [
+            account for account in await self._store.not_erased() if self._keystore.state(account) is Slot.DESTROYED
+        ]
+        for account in gone:
+            await self.mark(account, erase=True)
+        return gone
+
     async def erase(self, account: AccountNo) -> None:
         """Erase `account`, and return when it is done. For the command line. Raises what a step raises."""
         await self.mark(account, erase=True)
@@ -112,7 +124,11 @@ class Erasure:
             log.warning("an account is still on its way out: %s; trying again later", type(error).__name__)
 
     async def _finish(self, account: AccountNo, state: State, since: Minute) -> None:
-        await self._departure.leave_rooms(account)
+        try:
+            await self._departure.leave_rooms(account)
+        except Gone:
+            # The key was destroyed before the database was restored: nothing can be sealed for a farewell any more.
+            log.warning("an account that was erased before a restore is left in its rooms, without a name")
         await self._store.clear(account)
         if state is State.CLOSING:
             found = await self._accounts.account(account)

@@ -131,6 +131,12 @@ class Accounts:
         person = self._open_person(row) if row is not None and row.state is State.ACTIVE else None
         return None if person is None else person.fields
 
+    async def profile_of(self, account: AccountNo) -> dict[str, Any]:
+        """What rooms may show of an account; nothing of one that is gone. Cost: one statement."""
+        row = await self._store.by_number(account)
+        person = self._open_person(row) if row is not None else None
+        return {} if person is None else person.fields
+
     async def change_person(self, account: AccountNo, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
         """Put `change(fields)` in place of the profile's fields. Returns whether that made a difference.
 
@@ -157,7 +163,10 @@ class Accounts:
         if row is None or row.state is not State.ACTIVE or row.password is None or row.password_id is None:
             await self._passwords.verify(None, password)
             return None
-        kept = self._vault.open(row.account, row.password_id.bytes, row.password)
+        try:
+            kept: bytes | None = self._vault.open(row.account, row.password_id.bytes, row.password)
+        except Gone:
+            kept = None
         return row.account if await self._passwords.verify(kept, password) else None
 
     async def set_password(self, account: AccountNo, password: str) -> None:

@@ -167,6 +167,10 @@ class AccountStore:
         """Every account, whatever its state."""
         return [row["account"] for row in await self.pool.fetch("SELECT account FROM accounts")]
 
+    async def not_erased(self) -> list[AccountNo]:
+        rows = await self.pool.fetch("SELECT account FROM accounts WHERE state <> $1", State.ERASED)
+        return [row["account"] for row in rows]
+
     async def set_person(self, account: AccountNo, old_id: UUID, id: UUID, person: Sealed) -> bool:
         """Put `person` in place of what was sealed for `old_id`. False: somebody else did meanwhile."""
         return await self.pool.fetchval(SET_PERSON, account, old_id, id, person) is not None

@@ -23,7 +23,7 @@ from hutong.ids import AccountNo
 from hutong.sync.filters import parse
 from hutong.vault.blind import BlindIndex
 from hutong.vault.keystore import Keystore
-from hutong.vault.vault import Vault
+from hutong.vault.vault import Gone, Vault
 from tests.support.places import data_folder
 
 ROOT = bytes(range(32))
@@ -45,6 +45,8 @@ class Rooms:
 
     steps: list[str] = field(default_factory=list)
     failing: str | None = None
+    gone: bool = False
+    """Whether leaving finds no key to seal a farewell with."""
 
     async def _step(self, name: str) -> None:
         if self.failing == name:
@@ -52,6 +54,8 @@ class Rooms:
         self.steps.append(name)
 
     async def leave_rooms(self, account: AccountNo) -> None:
+        if self.gone:
+            raise Gone
         await self._step("leave_rooms")
 
     async def delete_content(self, account: AccountNo) -> None:

@@ -93,6 +93,8 @@ async def test_profiles_tell_the_rooms_of_what_rooms_show_and_of_changes_only(la
         await lane.profiles.set(wei, "displayname", "Wei")
     await lane.profiles.set(wei, "m.tz", "Asia/Shanghai")
     assert lane.changed == [wei]
+    assert await lane.accounts.profile_of(wei) == {"displayname": "Wei", "m.tz": "Asia/Shanghai"}
+    assert await lane.accounts.profile_of(AccountNo(999)) == {}
     await lane.profiles.delete(wei, "displayname")
     await lane.profiles.delete(wei, "displayname")
     assert lane.changed == [wei, wei]
@@ -237,6 +239,34 @@ async def test_an_erasure_that_stopped_anywhere_is_taken_up_after_a_restart(lane
     assert await again.erasure.resume() == 0
     await assert_erased(again, wei, sealed)
     assert await again.erasure.resume() == 0
+
+
+async def test_an_old_backup_of_the_database_brings_nobody_back(lane: Lane) -> None:
+    wei, sealed, token = await erasable(lane)
+    bao = await lane.accounts.register("bao", PASSWORD)
+    bread = lane.vault.seal(bao, bytes(16), b"bread")
+    tables = ("accounts", "devices", "tokens", "filters")
+    backup = {table: await lane.pool.fetch(f"SELECT * FROM {table}") for table in tables}
+    await lane.erasure.erase(wei)
+
+    for table, kept in backup.items():
+        await lane.pool.execute(f"TRUNCATE {table}")
+        await lane.pool.copy_records_to_table(table, records=kept)
+    restored = await lane.restarted()
+    assert await restored.keystore.reconcile(await restored.store.numbers()) == []
+    assert await restored.accounts.prove("wei", PASSWORD) is None  # also before anything was mended
+    assert await restored.erasure.mark_destroyed() == [wei]
+    assert await restored.accounts.find("wei") is None
+    with pytest.raises(UnknownToken):
+        await restored.sessions.resolve(token)
+    with pytest.raises(Gone):
+        restored.vault.open(wei, bytes(16), sealed)
+    restored.rooms.gone = True
+    assert await restored.erasure.resume() == 0
+    assert await restored.accounts.user_ids([wei, bao]) == {bao: "@bao:ru.localhost"}
+    assert restored.vault.open(bao, bytes(16), bread) == b"bread"
+    assert await restored.accounts.prove("bao", PASSWORD) == bao
+    assert await restored.erasure.mark_destroyed() == []
 
 
 async def test_a_key_is_kept_for_the_grace_and_not_longer(lane: Lane) -> None:
