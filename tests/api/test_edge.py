@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,6 @@ from hutong.http.request import (
     Response,
     caller,
     client_address,
-    on_disconnect,
     raw_body,
     request_region,
 )
@@ -29,6 +29,7 @@ from hutong.ids import AccountNo, CellNo, DeviceNo
 
 QUICK = Limits(enabled=False, header_seconds_max=0.4, request_seconds_max=0.4, idle_seconds_max=0.8, connections_max=50)
 PATIENCE_SECONDS = 10
+SPOILED = 300
 CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
@@ -78,6 +79,7 @@ class Waiting:
     """A long poll: waits until it is woken or nobody listens any more."""
 
     auth = False
+    waits = True
 
     def __init__(self) -> None:
         self.begun = asyncio.Semaphore(0)
@@ -85,9 +87,6 @@ class Waiting:
         self.broken_off = asyncio.Semaphore(0)
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        on_disconnect(req, task.cancel)
         self.begun.release()
         try:
             await self.woken.wait()
@@ -245,6 +244,8 @@ EVERY_KIND = {
         "M_TOO_LARGE",
     ),
     "a tunnel": (b"CONNECT example.org:443 HTTP/1.1\r\nhost: x\r\n\r\n", 405, "M_UNRECOGNIZED"),
+    "a request of 1991": (b"GET /tiny\r\n\r\n", 400, "M_UNKNOWN"),
+    "a version to come": (b"GET /tiny HTTP/3.0\r\n\r\n", 400, "M_UNKNOWN"),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 405, "M_UNRECOGNIZED"),
     "two lengths": (
         b"PUT /echo/x HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
@@ -562,6 +563,47 @@ async def test_localhost_is_served_on_all_its_addresses() -> None:
             writer.close()
     finally:
         await server.stop(0.05)
+
+
+def spoiled(dice: random.Random) -> bytes:
+    """Requests that were in order, until some of their bytes were lost, doubled, changed or moved."""
+    sound = [TINY, put("/echo/x", b"x" * 50), EVERY_KIND["a preflight"][0], put("/echo/%2F", EMPTY, b"x: y")]
+    chunked = (
+        put("/echo/c")
+        .replace(b"content-length: 2", b"transfer-encoding: chunked")
+        .replace(b"{}", b"2\r\n{}\r\n0\r\n\r\n")
+    )
+    data = bytearray(b"".join(dice.choices([*sound, chunked], k=3)))
+    for _ in range(dice.randint(1, 4)):
+        at, length = dice.randrange(len(data)), dice.choice((1, 1, 2, 7, 40))
+        part = bytes(data[at : at + length])
+        data[at : at + length] = dice.choice((b"", part * 2, dice.randbytes(length), b"\r\n", b"9" * length))
+    return bytes(data)
+
+
+async def test_whatever_is_sent_is_answered_or_closed_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)  # shown when the test fails
+    dice = random.Random(seed)
+    quicker = replace(
+        QUICK, header_seconds_max=0.2, request_seconds_max=0.2, idle_seconds_max=0.2, connections_max=SPOILED + 1
+    )
+
+    async def one(edge: Edge, sent: bytes) -> None:
+        async with edge.line() as line:
+            await line.send(sent)
+            said = b""
+            with suppress(ConnectionResetError):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    said = await line.reader.read()  # until it closes: at the latest when it has been idle for too long
+            assert said, f"closed without a word: {sent!r}"
+            assert b"HTTP/1.1 5" not in said, sent
+
+    async with serve(quicker) as edge:
+        await asyncio.gather(*(one(edge, spoiled(dice)) for _ in range(SPOILED)))
+        assert (await edge.ask(TINY)).status == 200
+        await until(lambda: edge.server.connections == 0)
+    assert caplog.text == ""
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -4,6 +4,7 @@ CORS headers are not set here: the connection puts them on every answer, also on
 (`protocol.py`).
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import falcon.asgi
 from hutong.errors import MatrixError, MissingToken, UnknownToken, Unrecognized
 from hutong.http.failures import error_body, retry_after, where
 from hutong.http.limits import RateLimiter, rule_for
-from hutong.http.request import JSON_BYTES_MAX, Caller, Request, Response, client_address, request_region
+from hutong.http.request import JSON_BYTES_MAX, Caller, Request, Response, client_address, on_disconnect, request_region
 from hutong.ids import CellNo
 
 log = logging.getLogger("hutong.http")
@@ -35,6 +36,7 @@ class Rule:
 
     auth: bool | str  # True, False or "optional"
     limit: str
+    waits: bool
 
 
 def build_app(
@@ -52,8 +54,9 @@ def build_app(
     """The application that answers `routes`: pairs of a path template and a resource with `on_get`, `on_put` ...
 
     A resource that needs no access token says `auth = False`, one that takes callers with and without says
-    `auth = "optional"`; `auth = {"GET": False}` says it for single methods. Parameters of a path arrive decoded, with
-    slashes; a parameter at the same place of several templates has the same name in all of them.
+    `auth = "optional"`; `auth = {"GET": False}` says it for single methods. `waits = True`: its GET is a long poll,
+    which is cancelled when its client goes or the server stops. Parameters of a path arrive decoded, with slashes; one
+    at the same place of several templates has the same name in all of them.
 
     `authenticate` turns an access token into a Caller or raises; `authenticate_cached` may answer first, without a task
     switch. `hosts` maps lower-case host names to regions. `json_bytes_max` is for bodies whose endpoint names no limit.
@@ -78,7 +81,8 @@ def _rules(template: str, resource: object) -> dict[str, Rule]:
     for method in METHODS:
         if hasattr(resource, f"on_{method.lower()}"):
             auth = asked.get(method, True) if isinstance(asked, Mapping) else asked
-            rules[method] = Rule(auth, rule_for(method, template))
+            waits = method == "GET" and getattr(resource, "waits", False)
+            rules[method] = Rule(auth, rule_for(method, template), waits)
     assert rules, f"{template}: the resource answers no method"
     return rules
 
@@ -134,6 +138,8 @@ class Edge:
         if self._limiter is not None:
             self._limiter.check(rule.limit, req.caller, client_address(req))
         req.mend(params)
+        if rule.waits and (task := asyncio.current_task()) is not None:
+            on_disconnect(req, task.cancel)
 
     async def _caller(self, req: Request, token: str) -> Caller:
         cached = self._authenticate_cached(token) if self._authenticate_cached is not None else None

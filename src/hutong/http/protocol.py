@@ -4,8 +4,8 @@ Headers have a size and a time, bodies a slowest pace, idle connections an age, 
 request is kept for ever. Refusals are Matrix errors with CORS headers like every other answer, and come in turn when
 earlier requests of the same connection are still being answered.
 
-A connection is in none of the watch's two lists while its request is at work or waits: a waiting client costs no timer.
-Endpoints that must not cost a task either can be answered in `Connection._begin`, before one is made.
+A connection is in neither list of `Shared` while its request is at work or waits: a waiting client costs no timer.
+An endpoint that must not cost a task either can be answered in `on_message_complete`, if `_begin` has left it alone.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from hutong.http.failures import error_bytes, where
 
 log = logging.getLogger("hutong.http")
 
+VERSIONS = frozenset({"1.0", "1.1"})
 HEADERS_MAX = 100
 PIPELINED_MAX = 64
 BODY_BYTES_PER_SECOND_MIN = 4_096
@@ -201,9 +202,9 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # see `_without_upgrade`
-        self.stage = Stage.BODY
-        self._in_time()
         version = self.parser.get_http_version()
+        if version not in VERSIONS:
+            raise Refused(MatrixError("this is not HTTP/1.1"))
         path, _, query = self._target().partition(b"#")[0].partition(b"?")
         scope: dict[str, Any] = cast("dict[str, Any]", self.scope)
         scope["method"] = self.parser.get_method().decode("ascii")
@@ -216,6 +217,8 @@ class Connection(HttpToolsProtocol):
             self._believe_proxy(scope)
         exchange = Exchange(self, keep_alive=version == "1.1" and self.parser.should_keep_alive())
         self.cycle = exchange
+        self.stage = Stage.BODY
+        self._in_time()
         if self.running is None:
             self._begin(exchange)
         elif len(self.waiting) < PIPELINED_MAX:

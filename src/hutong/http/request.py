@@ -161,7 +161,7 @@ def client_address(req: falcon.asgi.Request) -> str:
 
 
 def on_disconnect(req: falcon.asgi.Request, callback: Callable[[], object]) -> None:
-    """Call `callback` once if the client goes away, or the server stops, before the answer. For endpoints that wait."""
+    """Call `callback` once if the client goes away, or the server stops, before the answer."""
     req.scope["hutong.on_disconnect"] = callback
 
 
