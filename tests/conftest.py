@@ -4,6 +4,8 @@ Tests keep apart by new accounts and new rooms, so that none needs a clean datab
 """
 
 import itertools
+import os
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from hutong import config
 from tests.support.client import Client, Http
 from tests.support.openapi import Contract, specification
 from tests.support.places import data_folder, free_ports
+from tests.support.process import NodeProcess
 
 if TYPE_CHECKING:
     from hutong.node import Node
@@ -45,6 +48,33 @@ async def node() -> AsyncIterator["Node"]:
             yield running
         finally:
             await running.stop()
+
+
+@pytest.fixture
+async def node_process(session: aiohttp.ClientSession, contract: Contract | None) -> AsyncIterator[NodeProcess]:
+    """A node of this test's own that may be killed; `await node_process.start()`. Nothing of it is left behind."""
+    with data_folder("faults") as folder:
+        settings = folder / "hutong.toml"
+        settings.write_text(LIMITS_OFF + CHEAP_PASSWORDS)
+        process = NodeProcess(folder / "data", free_ports(), session, contract, settings)
+        try:
+            yield process
+        finally:
+            await process.kill_everything()
+
+
+@pytest.fixture(scope="session")
+def soaking(pytestconfig: pytest.Config) -> bool:
+    """Whether the long counts are wanted: `make soak`, or HUTONG_SOAK=1."""
+    return pytestconfig.option.markexpr == "soak" or os.environ.get("HUTONG_SOAK") == "1"
+
+
+@pytest.fixture
+def seeded() -> random.Random:
+    """Chances of this test, printed so that a failure can be played again: HUTONG_TEST_SEED=..."""
+    seed = int(os.environ.get("HUTONG_TEST_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"HUTONG_TEST_SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="session")

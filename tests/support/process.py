@@ -26,16 +26,21 @@ def environment() -> dict[str, str]:
 
 @dataclass
 class NodeProcess:
-    """`command` is what runs; by default `hutong serve`."""
+    """`hutong serve`, or another `command` that takes the same options, on `data` and the four ports from `port`."""
 
     data: Path
     port: int
     session: aiohttp.ClientSession
     contract: Contract | None = None
+    config: Path | None = None
     command: Sequence[str | Path] = (HUTONG, "serve")
     log: list[str] = field(default_factory=list)
     _process: asyncio.subprocess.Process | None = None
     _reader: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
 
     @property
     def base_url(self) -> str:
@@ -59,7 +64,7 @@ class NodeProcess:
         assert self._process is not None
         try:
             async with asyncio.timeout(START_S):
-                while not await self._is_ready():
+                while not await self.is_ready():
                     if self._process.returncode is not None:
                         raise AssertionError(f"the node ended with {self._process.returncode}:\n{self.output}")
                     await asyncio.sleep(0.05)
@@ -74,7 +79,7 @@ class NodeProcess:
         self._process = await asyncio.create_subprocess_exec(
             *self.command,
             *("--data", self.data, "--port", str(self.port)),
-            *("--config", self.data.parent / "hutong.toml"),
+            *(("--config", self.config) if self.config else ()),
             *more,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -92,7 +97,7 @@ class NodeProcess:
         async for line in process.stdout:
             self.log.append(line.decode(errors="replace"))
 
-    async def _is_ready(self) -> bool:
+    async def is_ready(self) -> bool:
         try:
             async with self.session.get(self.base_url + "/health/ready") as response:
                 return response.status == 200
@@ -111,9 +116,13 @@ class NodeProcess:
         await self._drained()
         return status
 
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        if self.running:
+            os.kill(self.pid, number)
+
     async def terminate(self) -> int:
         """SIGTERM, and wait. Returns the exit status."""
-        os.kill(self.pid, signal.SIGTERM)
+        self.signal()
         return await self.ended()
 
     async def kill(self) -> None:
@@ -128,18 +137,24 @@ class NodeProcess:
     async def kill_everything(self) -> None:
         """`kill -9` of the node and of every PostgreSQL process that serves its data folder."""
         await self.kill()
-        for process in self.postgres():
-            process.kill()
-        psutil.wait_procs(self.postgres(), timeout=STOP_S)
+        processes = self.postgres()
+        for process in processes:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        await asyncio.to_thread(psutil.wait_procs, processes, timeout=STOP_S)
 
     def postgres(self) -> list[psutil.Process]:
-        """The PostgreSQL processes of this data folder, whoever started them."""
-        parents = [
-            process
-            for process in psutil.process_iter(["cmdline", "name"])
-            if process.info["name"] == "postgres" and str(self.data) in " ".join(process.info["cmdline"] or ())
-        ]
-        return parents + [child for parent in parents for child in parent.children(recursive=True)]
+        """The PostgreSQL processes of this data folder, whoever started them: each works in its cluster's folder."""
+        found = []
+        for process in psutil.process_iter(["name"]):
+            try:
+                if process.info["name"] == "postgres" and Path(process.cwd()).is_relative_to(self.data):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
 
     async def _drained(self) -> None:
         # Servers that outlive the node may hold its standard output open: the reader is not waited for.
