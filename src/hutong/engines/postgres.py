@@ -118,11 +118,12 @@ class EmbeddedPostgres:
     def _start(self) -> None:
         with self._lock:
             found = binaries()
+            self._take_over(found)
             self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
             _stop_processes(self.directory, self._pid_file())
             if not self.exists:
                 self._make(found)
-            self._check(found)
+            self._check_version()
             self._launch(found)
             self._watcher = threading.Thread(target=self._watch, args=(found,), name="postgres", daemon=True)
             self._watcher.start()
@@ -154,14 +155,10 @@ class EmbeddedPostgres:
         fresh.rename(self.directory)
         _sync_folder(self.directory.parent)
 
-    def _check(self, found: Binaries) -> None:
-        """Refuse a cluster of another version; under root, give it to the user that the server runs under."""
-        version = (self.directory / "PG_VERSION").read_text().strip()
-        if version != str(VERSION):
-            raise EngineFailed(
-                f"{self.directory} was written by PostgreSQL {version}, this hutong has {VERSION}:"
-                f" back the region up with the older one, restore it with this one"
-            )
+    def _take_over(self, found: Binaries) -> None:
+        """Refuse another user's cluster; under root, give it to the user that the server runs under."""
+        if not self.directory.exists():
+            return
         owner = self.directory.stat().st_uid
         if owner == found.uid:
             return
@@ -169,6 +166,14 @@ class EmbeddedPostgres:
             raise EngineFailed(f"{self.directory} belongs to user {owner}: run hutong as that user, or as root")
         for path in (self.directory, *self.directory.rglob("*")):
             os.chown(path, found.uid, found.gid, follow_symlinks=False)
+
+    def _check_version(self) -> None:
+        version = (self.directory / "PG_VERSION").read_text().strip()
+        if version != str(VERSION):
+            raise EngineFailed(
+                f"{self.directory} was written by PostgreSQL {version}, this hutong has {VERSION}:"
+                f" back the region up with the older one, restore it with this one"
+            )
 
     def _launch(self, found: Binaries) -> None:
         """Start the server and wait until it takes connections."""
