@@ -1,4 +1,4 @@
-"""The answer as bytes: fragments that all readers share, and around them what is the reader's own. No I/O.
+"""The answer as bytes: fragments that all readers share, around them what is each reader's own. No I/O.
 
 Source: Client-Server API v1.19, GET /sync; the schemas of state and timeline batches, m.receipt, m.typing, m.fully_read.
 """

@@ -33,7 +33,7 @@ RETRY_S: Final = 0.5
 """How long a stuck sync waits before it tries again."""
 
 Stripped = Callable[[RoomNo, MemberRef], Awaitable[Sequence[bytes]]]
-"""The stripped state of a room for somebody who is invited, wherever its home is; empty when that cannot be asked now."""
+"""The stripped state of a room for somebody who is invited, wherever its home is; empty when that is away now."""
 
 
 @dataclass(frozen=True, kw_only=True)

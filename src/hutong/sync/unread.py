@@ -7,7 +7,7 @@ difference between the last event and the one read up to: a receipt, an own even
 from collections.abc import Iterable
 
 from hutong.cells.codes import MAIN_THREAD, ReceiptType
-from hutong.cells.records import Record, Words
+from hutong.cells.records import Record
 from hutong.cells.sync_reads import UnreadRow
 from hutong.ids import MemberRef, Seq
 
@@ -32,8 +32,8 @@ def rolled(row: UnreadRow, records: Iterable[Record], ref: MemberRef) -> UnreadR
             notes_at[env.seq] = notes = env.notes
             if env.sender == ref:
                 base, base_notes, highlights = env.seq, env.notes, ()
-            elif isinstance(record.words, Words) and _MENTIONS in record.words.json:
-                return None  # somebody is mentioned: whom, the table of highlights knows
+            elif record.words is None or _MENTIONS in record.words.json:
+                return None  # somebody may be mentioned: whom, the table of highlights knows
         for receipt in record.receipts:
             if receipt.ref != ref or receipt.rtype not in _CLEARING or receipt.thread not in {UNTHREADED, MAIN_THREAD}:
                 continue
