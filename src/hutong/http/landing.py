@@ -25,7 +25,7 @@ class RegionAddress:
 
 
 class LandingPage:
-    """`regions` is asked anew for each request, since ports are known only once they are bound."""
+    """`regions` (at least one) is asked anew for each request: ports are known only once they are bound."""
 
     auth = False
 
@@ -61,7 +61,9 @@ class LandingPage:
             base=escape(base),
             homes="".join(_home(region, base, f"{req.scheme}://{name}") for region in regions),
             count=_counted(len(regions)),
-            region=escape(regions[0].name if regions else ""),
+            region=escape(regions[0].name),
+            server_name=escape(regions[0].server_name),
+            other=escape(regions[-1].name),
             registration="open" if self._registration_open else "closed",
         ).encode()
 
@@ -75,7 +77,7 @@ def _home(region: RegionAddress, base: str, host: str) -> str:
 
 
 def _counted(regions: int) -> str:
-    words = ("no home", "one home", "two homes", "three homes", "four homes", "five homes", "six homes")
+    words = ("no homes", "one home", "two homes", "three homes", "four homes", "five homes", "six homes")
     return words[regions] if regions < len(words) else f"{regions} homes"
 
 
