@@ -7,7 +7,7 @@ files at home, it shows that the scan reads what it should, and the record shows
 import base64
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,10 +32,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Control:
-    """A sealed record that opens to the marker at home. `source`: its table and column."""
+    """A sealed record that opens to the marker at home: where it is, and the piece of it to be met in the files."""
 
     piece: bytes
-    source: str
+    table: str
+    column: str
+    id: bytes
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,19 @@ def parts(text: str) -> Iterator[bytes]:
         yield whole[start : start + PART_BYTES]
 
 
+def choose(markers: Sequence[Marker], most: int) -> list[Marker]:
+    """`most` of the searchable `markers`: first those given and the people's, then parts of content, evenly."""
+    searchable = [marker for marker in markers if marker.searchable]
+    named = [marker for marker in searchable if marker.kind is not Kind.CONTENT]
+    content = [marker for marker in searchable if marker.kind is Kind.CONTENT]
+    named.sort(key=lambda marker: (marker.kind is not Kind.GIVEN, marker.kind is not Kind.USER_ID))
+    named = named[:most]
+    room = most - len(named)
+    if len(content) > room:
+        content = [content[len(content) * place // room] for place in range(room)]
+    return named + content
+
+
 def needles(markers: Iterable[Marker]) -> dict[bytes, list[Needle]]:
     """Every byte string to search for, with what it stands for.
 
@@ -92,16 +107,14 @@ def needles(markers: Iterable[Marker]) -> dict[bytes, list[Needle]]:
 
 
 def _forms(marker: Marker) -> Iterator[tuple[bytes, str]]:
-    yield from _encodings(marker.text, "")
-    if marker.kind is Kind.ROOT_KEY:
-        return
-    if marker.kind is Kind.CONTENT:
+    yield from _encodings(marker.text)
+    if marker.kind not in (Kind.USER_ID, Kind.NAME, Kind.GIVEN):
         return
     text = marker.text.decode("utf-8", "replace")
     folded = {text.lower(), text.upper(), text.casefold(), unicodedata.normalize("NFKC", text).casefold()}
     folded |= {unicodedata.normalize("NFD", text), unicodedata.normalize("NFC", text)}
     for other in sorted(folded - {text}):
-        yield from _encodings(other.encode(), "case-folded or normalised, ")
+        yield other.encode(), "case-folded or normalised"
     for name in ("md5", "sha1", "sha256"):  # unsalted, so whoever guesses the name can check the guess
         digest = hashlib.new(name, marker.text, usedforsecurity=False)
         yield digest.hexdigest().encode(), f"{name} of it, hex"
@@ -109,21 +122,21 @@ def _forms(marker: Marker) -> Iterator[tuple[bytes, str]]:
     yield hashlib.sha256(marker.text).digest(), "sha256 of it"
 
 
-def _encodings(text: bytes, prefix: str) -> Iterator[tuple[bytes, str]]:
-    yield text, f"{prefix}in clear"
-    yield text.hex().encode(), f"{prefix}hex"
-    yield text.hex().upper().encode(), f"{prefix}hex"
+def _encodings(text: bytes) -> Iterator[tuple[bytes, str]]:
+    yield text, "in clear"
+    yield text.hex().encode(), "hex"
+    yield text.hex().upper().encode(), "hex"
     for encoded in base64_phases(text):
-        yield encoded, f"{prefix}base64"
+        yield encoded, "base64"
         urlsafe = encoded.translate(_URLSAFE)
         if urlsafe != encoded:
-            yield urlsafe, f"{prefix}base64"
+            yield urlsafe, "base64"
     try:
         words = text.decode()
     except UnicodeDecodeError:
         return  # a piece cut within a letter, or bytes that are no text
-    yield words.encode("utf-16-le", "surrogatepass"), f"{prefix}UTF-16"
-    yield words.encode("utf-16-be", "surrogatepass"), f"{prefix}UTF-16"
+    yield words.encode("utf-16-le"), "UTF-16"
+    yield words.encode("utf-16-be"), "UTF-16"
 
 
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
