@@ -59,10 +59,11 @@ def build_app(
     at the same place of several templates has the same name in all of them.
 
     `authenticate` turns an access token into a Caller or raises; `authenticate_cached` may answer first, without a task
-    switch. `hosts` maps lower-case host names to regions. `json_bytes_max` is for bodies whose endpoint names no limit.
+    switch. `hosts` maps host names to regions. `json_bytes_max` is for bodies whose endpoint names no limit.
     `region_name` and `clock` (seconds) serve `observe`.
     """
-    edge = Edge(authenticate, authenticate_cached, hosts or {}, limiter, observe, json_bytes_max, region_name, clock)
+    lower = {host.lower(): region for host, region in (hosts or {}).items()}
+    edge = Edge(authenticate, authenticate_cached, lower, limiter, observe, json_bytes_max, region_name, clock)
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         request_type=Request, response_type=Response, middleware=[edge]
     )

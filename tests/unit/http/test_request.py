@@ -98,7 +98,7 @@ async def edge() -> AsyncIterator[httpx.AsyncClient]:
         ("/mixed", Mixed()),
         ("/broken", Broken()),
     ]
-    app = build_app(routes, authenticate, hosts={"ru.localhost": "ru", "[::1]": "eu"})
+    app = build_app(routes, authenticate, hosts={"Ru.localhost": "ru", "[::1]": "eu"})
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
         client.headers["authorization"] = "Bearer carols"
