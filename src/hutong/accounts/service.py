@@ -1,7 +1,7 @@
 """The accounts of one cell: registering, finding, and proving who somebody is."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from hutong.vault.keystore import Keystore
 from hutong.vault.vault import Gone, Sealed, Vault
 
 NAMES_MAX = 100_000
+LISTED_AT_ONCE = 1_000
 _TRIES_MAX = 10
 
 
@@ -124,6 +125,15 @@ class Accounts:
         if row is None:
             return None
         return Account(number=row.account, state=row.state, bucket=row.bucket, person=self._open_person(row))
+
+    async def everyone(self) -> AsyncIterator[tuple[State, str | None]]:
+        """The state and the user id of every account there ever was; no user id: erased. For the operator."""
+        numbers = await self._store.numbers()
+        for start in range(0, len(numbers), LISTED_AT_ONCE):
+            rows = await self._store.by_numbers(numbers[start : start + LISTED_AT_ONCE])
+            names = await self.user_ids([row.account for row in rows])
+            for row in rows:
+                yield State(row.state), names.get(row.account)
 
     async def profile(self, localpart: str) -> dict[str, Any] | None:
         """The public profile of a living account, or None when there is none. Cost: one statement."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hutong.accounts.model import State
 from hutong.accounts.names import parse_user_id
 from hutong.commands.common import (
     Failed,
@@ -26,8 +25,6 @@ from hutong.config import Config
 if TYPE_CHECKING:
     from hutong.ids import AccountNo, CellNo
     from hutong.node import Node
-
-PAGE = 1_000
 
 EXAMPLES = """\b
 Examples:
@@ -151,20 +148,13 @@ def _ask(config: Config, operation: str, **arguments: Any) -> Any:
 
 
 async def _list(node: "Node", arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for region in node.config.local_regions:
         if arguments["region"] not in (None, region.name):
             continue
         for cell in region.cells:
-            services = node.services[cell.number]
-            numbers = await services.account_store.numbers()
-            for start in range(0, len(numbers), PAGE):
-                rows = await services.account_store.by_numbers(numbers[start : start + PAGE])
-                names = await services.accounts.user_ids([row.account for row in rows])
-                found += [
-                    {"region": region.name, "user_id": names.get(row.account), "state": State(row.state).name.lower()}
-                    for row in rows
-                ]
+            async for state, user_id in node.services[cell.number].accounts.everyone():
+                found.append({"region": region.name, "user_id": user_id, "state": state.name.lower()})
     return sorted(found, key=lambda one: (one["region"], one["user_id"] or "~"))
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hutong import config
+from hutong.cells.writer import NotTheWriter
 from hutong.config import Config, ConfigError
 from hutong.engines.binaries import EngineMissing
 from hutong.engines.migrations import WrongDatabase
@@ -26,7 +27,16 @@ R = TypeVar("R")
 CLEAN, FINDINGS, COULD_NOT_LOOK = 0, 1, 2
 """The exit statuses of every command."""
 
-OPERATOR_ERRORS = (ConfigError, DataInUse, EngineFailed, EngineMissing, KeystoreError, RootKeyError, WrongDatabase)
+OPERATOR_ERRORS = (
+    ConfigError,
+    DataInUse,
+    EngineFailed,
+    EngineMissing,
+    KeystoreError,
+    NotTheWriter,
+    RootKeyError,
+    WrongDatabase,
+)
 """Errors whose message says what an operator is to do; they are shown without a trace."""
 
 

@@ -4,6 +4,7 @@ One line of JSON asks, one line answers. While no node runs, the command is its 
 """
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hutong.config import Config
+from hutong.config import Config, Metrics
 from hutong.engines.node_lock import holder
 from hutong.errors import MatrixError
 
@@ -69,7 +70,9 @@ async def ask(config: Config, operation: str, operations: Mapping[str, Operation
     if holder(config.data) is None:
         from hutong.node import start
 
-        node = await start(config)
+        # On any free ports: nobody is to find it.
+        quiet = tuple(dataclasses.replace(region, port=None) for region in config.regions)
+        node = await start(dataclasses.replace(config, host="127.0.0.1", port=0, regions=quiet, metrics=Metrics()))
         try:
             reply = await _done(node, operations, asked)
         finally:

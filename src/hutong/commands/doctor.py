@@ -187,7 +187,8 @@ def _files() -> Check:
 def _keystores(config: Config, region: Region) -> Iterator[Check]:
     subject = f"{region.name} keys"
     key = config.root_key(region.name)
-    if not config.region_dir(region.name).exists():
+    places = [place for cell in region.cells for place in (config.keystore_dir(cell), config.mirror_dir(cell))]
+    if not key.exists() and not any(place.exists() for place in places):
         yield Check(subject, "note", "not made yet")
         return
     if not key.exists():
