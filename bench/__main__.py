@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -64,6 +65,7 @@ def main(
     The first run installs Synapse from PyPI into bench/.synapse. Everything listens on 127.0.0.1 only.
     Exits 1 when a message went missing, came twice or was refused, 2 when it could not measure.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the servers would outlive us
     console = Console(stderr=True)
     plan = QUICK if quick else DEFAULT
     if rounds is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from bench.load.commands import Began, Closed, Command, Done, Ended, Failed, Progressed, Report
 from bench.load.matrix import Target
@@ -69,7 +70,18 @@ class Generator:
             await self._process.wait()
 
     async def tell(self, command: Command, progress: Callable[[Progressed], None]) -> tuple[Done, list[Measured]]:
-        """Let it carry out `command`; returns what was measured on the way. Raises: LoadFailed."""
+        """Let it carry out `command`; returns what was measured on the way.
+
+        Raises: LoadFailed, also when the server has ended or the generator hangs.
+        """
+        try:
+            return await self._tell(command, progress)
+        except psutil.NoSuchProcess as error:
+            raise LoadFailed(f"process {error.pid} of the server has ended") from None
+        except TimeoutError:
+            raise LoadFailed(f"the load generator said nothing for {SILENCE_S:.0f} s") from None
+
+    async def _tell(self, command: Command, progress: Callable[[Progressed], None]) -> tuple[Done, list[Measured]]:
         process = self._process
         assert process is not None, "it was started"
         assert process.stdin is not None

@@ -16,9 +16,10 @@ from bench.load.window import Marks, Result, Window
 
 SENDERS = 20
 """Members who also send, in turn."""
-DRAIN_S = 30.0
+DRAIN_S = 60.0
 RAMP = (1, 4, 16, 64)
 """Messages under way. With more of them a sync carries several, which is cheaper for each, and later for all."""
+TURNS = 2
 ENOUGH = 0.95
 """Saturation is the smallest number under way that reaches this share of the best rate: more would only add latency."""
 
@@ -120,6 +121,7 @@ class _Waiting:
         self._under_way = 0
         self._wanted = 0
         self._ends_at = inf
+        self._to_complete = 0
         self._closed = asyncio.Event()
         self._idle = asyncio.Event()
         self._pollers: list[wire.Connection] = []
@@ -172,8 +174,10 @@ class _Waiting:
 
     def _completed(self) -> None:
         self._under_way -= 1
-        if self._window is not None and (now := perf_counter()) >= self._ends_at:
-            self._close(self._window, now)
+        if self._window is not None:
+            self._to_complete -= 1
+            if self._to_complete <= 0 and (now := perf_counter()) >= self._ends_at:
+                self._close(self._window, now)
         while self._under_way < self._wanted:
             self._send()
         if not self._under_way:
@@ -209,8 +213,9 @@ class _Waiting:
     async def step(self, under_way: int, seconds: float, marks: Marks) -> Result:
         """Keep `under_way` messages under way for `seconds`, then wait until the last of them is everywhere.
 
-        The first ones, sent before the window opens, make sure that every member is waiting. The window closes when the
-        next message is complete: a slow server delivers in bursts, and half a cycle would be a figure of chance.
+        The first ones, sent before the window opens, make sure that every member is waiting. The window closes with a
+        complete message, and not before TURNS times as many as are under way are complete: a slow server delivers in
+        bursts, and a part of a cycle would be a figure of chance.
         """
         target = self._world.target
         while len(self._free) < under_way:
@@ -220,6 +225,7 @@ class _Waiting:
         marks.opened(under_way)
         self._window = window = Window(under_way)
         self._ends_at = perf_counter() + seconds
+        self._to_complete = TURNS * under_way
         self._closed.clear()
         self._fill(under_way)
         try:
