@@ -192,6 +192,15 @@ class Client:
         other._signed_in(await other.ok("POST", "/login", body))
         return other
 
+    async def deactivate(self, *, erase: bool = False) -> None:
+        """Close the account, proving with the password who asks."""
+        body: Json = {"erase": erase}
+        asked = await self.post("/account/deactivate", body)
+        assert asked.status == 401, asked
+        user = {"type": "m.id.user", "user": self.user_id}
+        proof = {"type": "m.login.password", "identifier": user, "password": PASSWORD}
+        await self.ok("POST", "/account/deactivate", {**body, "auth": {**proof, "session": asked.body["session"]}})
+
     def _signed_in(self, body: Json) -> None:
         self.user_id, self.token, self.device_id = body["user_id"], body["access_token"], body["device_id"]
 

@@ -1,0 +1,161 @@
+"""The way between two regions fails in every manner: what a person sees, and that nothing is lost or doubled."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hutong.cells.link import Fault
+from tests.conftest import Newcomer
+from tests.support.client import Answer, Client, Json, path
+
+if TYPE_CHECKING:
+    from hutong.node import Node
+
+CN, EU, RU = 256, 512, 768
+TEXT = {"msgtype": "m.text", "body": "once"}
+SLOW_S = 0.9
+
+
+class Ways:
+    """What goes wrong between regions; `heal` lets everything through again."""
+
+    def __init__(self, node: "Node") -> None:
+        self._faults = node.link.faults
+
+    def both(self, one: int, other: int, **fault: float) -> None:
+        self.one(one, other, **fault)
+        self.one(other, one, **fault)
+
+    def one(self, src: int, dest: int, **fault: float) -> None:
+        self._faults[src, dest] = Fault(**fault)  # type: ignore[index, arg-type]
+
+    def cut_off(self, cell: int) -> None:
+        for other in {CN, EU, RU} - {cell}:
+            self.both(cell, other, cut=True)
+
+    def heal(self) -> None:
+        self._faults.clear()
+
+
+@pytest.fixture
+def ways(node: "Node") -> Iterator[Ways]:
+    made = Ways(node)
+    yield made
+    made.heal()
+
+
+async def attempt(person: Client, room: str, txn: str = "once", content: Json = TEXT) -> Answer:
+    return await person.put(path("rooms", room, "send", "m.room.message", txn), content)
+
+
+def is_away(answer: Answer, region: str) -> None:
+    assert answer.status == 503, answer
+    assert answer.body["hutong.region"] == region, answer
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert region in answer.error
+
+
+async def test_a_lost_reply_is_one_event_when_sent_again(alice: Client, carol: Client, lane: str, ways: Ways) -> None:
+    ways.one(RU, CN, lose_replies=1)
+    is_away(await attempt(carol, lane), "cn")
+    sent = await attempt(carol, lane)
+    assert sent.status == 200, sent
+    for person in (alice, carol):
+        await person.sees(lane, sent.body["event_id"])
+        assert await person.texts(lane) == ["once"]
+
+
+async def test_a_lost_reply_is_one_event_also_when_it_is_not_sent_again(
+    alice: Client, carol: Client, lane: str, ways: Ways
+) -> None:
+    ways.one(RU, CN, lose_replies=1)
+    is_away(await attempt(carol, lane), "cn")
+    mark = await alice.send(lane, "after it")
+    for person in (alice, carol):
+        await person.sees(lane, mark)
+        await person.until(lambda person=person: len(person.timeline[lane]) > 1, "the room")  # type: ignore[misc]
+        assert await person.texts(lane) == ["once", "after it"]
+
+
+async def test_a_doubled_call_is_one_event(alice: Client, bob: Client, carol: Client, lane: str, ways: Ways) -> None:
+    for src, dest in itertools.permutations((CN, EU, RU), 2):
+        ways.one(src, dest, double_calls=20)
+    sent = [await person.send(lane, person.region) for person in (carol, bob, alice)]
+    for person in (alice, bob, carol):
+        for event_id in sent:
+            await person.sees(lane, event_id)
+        assert await person.texts(lane) == ["ru", "eu", "cn"]
+
+
+async def test_what_cannot_be_done_now_says_which_region_is_away(carol: Client, lane: str, ways: Ways) -> None:
+    ways.cut_off(CN)
+    is_away(await attempt(carol, lane), "cn")
+    answer = await carol.put(path("rooms", lane, "state", "m.room.topic"), {"topic": "x"})
+    is_away(answer, "cn")
+    ways.heal()
+    assert (await attempt(carol, lane)).status == 200
+
+
+async def test_a_cut_elsewhere_is_not_felt(newcomer: Newcomer, bob: Client, ways: Ways) -> None:
+    room = await bob.create_room(preset="public_chat")
+    berta = await newcomer("berta", "eu")
+    ways.cut_off(CN)
+    async with asyncio.timeout(3):
+        await berta.join(room)
+        sent = await bob.send(room, "cn is away and we are not")
+        await berta.sees(room, sent)
+
+
+async def test_what_was_said_during_a_cut_arrives_after_it(
+    alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
+) -> None:
+    await carol.poll()
+    ways.cut_off(RU)
+    said = [await person.send(lane, f"{n} {person.region}") for n in range(3) for person in (alice, bob)]
+    assert (await carol.sync(carol.since)).get("rooms", {}).get("join", {}).get(lane) is None
+    ways.heal()
+    for event_id in said:
+        await carol.sees(lane, event_id)
+    assert [event["event_id"] for event in carol.timeline[lane]][-6:] == said
+    assert await carol.texts(lane) == await alice.texts(lane)
+
+
+async def test_leaving_succeeds_during_a_cut(alice: Client, carol: Client, lane: str, ways: Ways) -> None:
+    ways.cut_off(RU)
+    await carol.leave(lane)
+    assert lane not in await carol.joined_rooms()
+    ways.heal()
+    await alice.until(
+        lambda: (
+            (event := alice.state[lane].get(("m.room.member", carol.user_id)))
+            and event["content"]["membership"] == "leave"
+        ),
+        "carol's leaving",
+    )
+
+
+async def test_a_slow_region_is_only_slow(alice: Client, bob: Client, carol: Client, lane: str, ways: Ways) -> None:
+    for other in (CN, EU):
+        ways.both(RU, other, delay_s=SLOW_S)
+    sent = await carol.send(lane, "from far away")
+    for person in (alice, bob, carol):
+        assert (await person.sees(lane, sent))["content"]["body"] == "from far away"
+    near = await alice.send(lane, "near")
+    await bob.sees(lane, near)
+    await carol.sees(lane, near)
+    assert await carol.texts(lane) == await alice.texts(lane) == ["from far away", "near"]
+
+
+async def test_a_redaction_during_a_cut_holds_after_it(alice: Client, carol: Client, lane: str, ways: Ways) -> None:
+    sent = await carol.send(lane, "take this back")
+    await alice.sees(lane, sent)
+    ways.cut_off(RU)
+    await alice.redact(lane, sent)
+    assert (await alice.event(lane, sent))["content"] == {}
+    ways.heal()
+    mark = await alice.send(lane, "mark")
+    await carol.sees(lane, mark)
+    assert (await carol.event(lane, sent))["content"] == {}
