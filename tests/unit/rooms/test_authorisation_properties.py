@@ -1,68 +1,77 @@
 """What holds for every room, sender and event: nobody rises above their own level; what is refused changes nothing."""
 
-from typing import Any
+from functools import reduce
 
 import msgspec
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hutong.ids import MemberRef, RegionNo, StateKeyCode, TypeCode
-from hutong.rooms.authorisation import INFINITE, Member, Proposed, Refused, authorise, level_needed, level_of
+from hutong.rooms.authorisation import DEFAULTS, INFINITE, Member, Proposed, Refused, authorise, level_of
 from hutong.rooms.event_types import CREATE, MEMBER, MESSAGE, NAME, POWER_LEVELS, Membership
-from hutong.rooms.projection import Change, PowerLevels, Projection
+from hutong.rooms.projection import VERSIONS, Change, PowerLevels, Projection, Version
 from tests.unit.rooms import strategies as any_
-from tests.unit.rooms.people import moves, sets
+from tests.unit.rooms.people import CN, bare, moves, sets
 
 SOMEBODY_ELSE = MemberRef(987_654_321)  # stands for everybody without an entry
 MEMBERS = st.builds(Member, any_.REFS, st.integers(1, 3).map(RegionNo), st.sampled_from(Membership))
 
-# Few people and few levels, so that many changes are allowed and most touch somebody.
+# Few people, few levels and few changes at a time, so that many are allowed and most touch somebody.
+FIELDS = ("users_default", "events_default", "ban", "kick", "redact", "invite")
 FEW_LEVELS = st.integers(-1, 3)
-FEW_REFS = st.integers(0, 3).map(MemberRef)
-FEW: dict[str, st.SearchStrategy[Any]] = {
-    "users": st.dictionaries(FEW_REFS, FEW_LEVELS, max_size=4),
-    "events": st.dictionaries(st.sampled_from([NAME, MESSAGE, POWER_LEVELS, TypeCode(-7)]), FEW_LEVELS, max_size=3),
-    "notifications": st.dictionaries(st.sampled_from([1, -7]), FEW_LEVELS, max_size=2),
-    "state_default": st.one_of(st.none(), FEW_LEVELS),
-    **{
-        field: st.one_of(st.none(), FEW_LEVELS)
-        for field in ("users_default", "events_default", "ban", "kick", "redact", "invite")
-    },
-}
-FEW_POWERS = st.fixed_dictionaries(FEW).map(lambda fields: PowerLevels(**fields))
-SOME_FIELDS = st.fixed_dictionaries({}, optional=FEW)
+FEW_KEYS: dict[str, list[int]] = {"users": [0, 1, 2, 3], "events": [NAME, MESSAGE, -7], "notifications": [1, -7]}
+FEW_POWERS = st.builds(
+    PowerLevels,
+    state_default=st.integers(-1, 1),
+    **{field: st.one_of(st.none(), FEW_LEVELS) for field in FIELDS},
+    **{field: st.dictionaries(st.sampled_from(keys), FEW_LEVELS) for field, keys in FEW_KEYS.items()},
+)
+Edit = tuple[str, int | None, int | None]
+"""A field, a key in it (None for a plain field), and the level there (None: not any more)."""
+EDITS: st.SearchStrategy[Edit] = st.one_of(
+    st.tuples(st.sampled_from([*FIELDS, "state_default"]), st.none(), st.one_of(st.none(), FEW_LEVELS)),
+    *(
+        st.tuples(st.just(field), st.sampled_from(keys), st.one_of(st.none(), FEW_LEVELS))
+        for field, keys in FEW_KEYS.items()
+    ),
+)
 
 
-@st.composite
-def allowed_changes(draw: st.DrawFn) -> tuple[Projection, Member, PowerLevels]:
-    """A room, somebody in it, and a change of power levels that the rules let them make."""
-    room = draw(any_.PROJECTIONS).apply(draw(FEW_POWERS))
-    sender = Member(draw(FEW_REFS), room.origin, Membership.JOIN)
-    assert room.power is not None
-    proposed = msgspec.structs.replace(room.power, **draw(SOME_FIELDS))
-    try:
-        authorise(room, sender, sets(POWER_LEVELS, proposed))
-    except Refused:
-        assume(False)
-    return room, sender, proposed
+def edited(power: PowerLevels, edit: Edit) -> PowerLevels:
+    field, key, level = edit
+    if key is None:
+        return msgspec.structs.replace(power, **{field: level})
+    entries = {other: was for other, was in getattr(power, field).items() if other != key}
+    return msgspec.structs.replace(power, **{field: entries if level is None else entries | {key: level}})
 
 
-@given(allowed_changes())
-@settings(max_examples=300)
-def test_nobody_rises_above_the_level_of_who_changes_the_levels(case: tuple[Projection, Member, PowerLevels]) -> None:
-    before, sender, new = case
+@given(st.sampled_from(VERSIONS), FEW_POWERS, st.lists(EDITS, min_size=1, max_size=2), st.integers(0, 3))
+@settings(max_examples=500)
+def test_nobody_rises_above_the_level_of_who_changes_the_levels(
+    version: Version, old: PowerLevels, edits: list[Edit], who: int
+) -> None:
+    before, sender = bare(version).apply(old), Member(MemberRef(who), CN, Membership.JOIN)
+    new = reduce(edited, edits, old)
     own = level_of(before, sender.ref)
+    try:
+        authorise(before, sender, sets(POWER_LEVELS, new))
+    except Refused:
+        return
     after = before.apply(new)
-    old = before.power
-    assert old is not None
-    for ref in {*old.users, *new.users, *before.creators, sender.ref, SOMEBODY_ELSE}:
+    for ref in {*old.users, *new.users, *before.creators, SOMEBODY_ELSE}:
         assert level_of(after, ref) <= max(level_of(before, ref), own)
-    for ref, level in old.users.items():
+    for ref, level in old.users.items():  # nor does anybody bring down who is their equal
         if ref != sender.ref and level >= own:
             assert new.users.get(ref) == level
-    for type, level in new.events.items():
-        if level != old.events.get(type):
-            assert level_needed(after, type, is_state=True) <= own
+    for field, default in DEFAULTS.items():
+        was, is_now = getattr(old, field), getattr(new, field)
+        if was != is_now:
+            assert own >= max(default if was is None else was, default if is_now is None else is_now)
+    for keyed in ("events", "notifications"):
+        was, is_now = getattr(old, keyed), getattr(new, keyed)
+        for key in was.keys() | is_now.keys():
+            if was.get(key) != is_now.get(key):
+                assert own >= max(was.get(key, own), is_now.get(key, own))
 
 
 @given(st.one_of(st.none(), any_.PROJECTIONS), MEMBERS, MEMBERS, any_.TYPES, st.one_of(st.none(), any_.CHANGES),

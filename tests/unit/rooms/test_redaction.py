@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hutong.ids import MemberRef, TypeCode
+from hutong.ids import MemberRef, RegionNo, TypeCode
 from hutong.rooms.event_types import (
     CREATE,
     ENCRYPTION,
@@ -17,11 +17,13 @@ from hutong.rooms.event_types import (
     MESSAGE,
     NAME,
     POWER_LEVELS,
+    SPACE_ROOM,
+    STRUCTURAL,
     TOMBSTONE,
     Membership,
     text_of,
 )
-from hutong.rooms.projection import VERSIONS, Projection, Version
+from hutong.rooms.projection import VERSIONS, Create, Projection, Version
 from hutong.rooms.redaction import Names, content_from_projection, redacted_content, redacted_event, refs_in
 from hutong.rooms.structural import Resolver, parse
 from tests.unit.rooms import strategies as any_
@@ -154,6 +156,13 @@ def test_create_is_written_anew_in_the_form_of_its_version() -> None:
         "room_version": "12",
         "additional_creators": [user_id(PARTNER.ref)],
     }
+    create = Create(version=11, federate=False, room_type=SPACE_ROOM, predecessor=bytes(16))
+    assert content_from_projection(CREATE, Projection.created(create, FOUNDER.ref, RegionNo(1)), NAMES) == {
+        "room_version": "11",
+        "m.federate": False,
+        "type": "m.space",
+        "predecessor": {"room_id": room_id(bytes(16))},
+    }
 
 
 def test_texts_of_ones_own_go_with_their_author() -> None:
@@ -169,8 +178,9 @@ def test_texts_of_ones_own_go_with_their_author() -> None:
 def test_membership_stays_and_messages_do_not() -> None:
     for membership in Membership:
         assert content_from_projection(MEMBER, bare(11), NAMES, membership) == {"membership": membership.text}
-    for type in (MESSAGE, NAME, TypeCode(-5), POWER_LEVELS, JOIN_RULES, TOMBSTONE, ENCRYPTION):
+    for type in (MESSAGE, NAME, TypeCode(-5), *STRUCTURAL - {CREATE, MEMBER}):
         assert content_from_projection(type, bare(11), NAMES) == {}
+        assert refs_in(type, bare(11)) == frozenset()
 
 
 @given(any_.PROJECTIONS, st.sampled_from([CREATE, POWER_LEVELS, JOIN_RULES, TOMBSTONE, ENCRYPTION, MEMBER]))
