@@ -17,9 +17,6 @@ _LAYOUT_VERSION = 4
 _EXPANSION_MAX = 300
 """No value of PostgreSQL's compressions becomes larger than this many times its size."""
 _COMPRESSED_BYTES_MIN = 6
-_NONE_MAX = 1 << 20
-_none: set[int] = set()
-"""Hashes of what looked like a value and was none: every database has the same catalogue, so it comes up again."""
 _UINT32 = struct.Struct("<I")
 _TWO_UINT32 = struct.Struct("<II")
 _PAGE_HEAD = struct.Struct("<12xHHHH")
@@ -34,28 +31,24 @@ COMPRESSED_VALUE_BYTES_MAX = 8_192
 
 
 def compressed_values(data: bytes, seen: int) -> Iterator[tuple[int, bytes]]:
-    """Where a compressed value within a row begins, and what it holds, for each that ends after `seen` bytes."""
+    """Where what looks like a compressed value begins, and its bytes, for each that ends after `seen` bytes.
+
+    Most are none: `expand` tells.
+    """
     match = COMPRESSED_VALUE.search(data)
     while match is not None:
         start = match.start()
         length, info = _TWO_UINT32.unpack_from(data, start)
         end = start + (length >> 2)
-        # Most of what looks like a value is none. Whole values are told by their exact size once they are decoded.
         if seen < end <= len(data) and _plausible((length >> 2) - 8, info & 0x3FFFFFFF):
-            stored = data[start + 4 : end]
-            if (key := hash(stored)) not in _none:
-                decoded = expand(stored)
-                if decoded is not None and len(decoded) == info & 0x3FFFFFFF:
-                    yield start, decoded
-                elif len(_none) < _NONE_MAX:
-                    _none.add(key)
+            yield start, data[start + 4 : end]
         match = COMPRESSED_VALUE.search(data, start + 1)
 
 
-def expand(stored: bytes) -> bytes | None:
+def expand(stored: bytes, *, whole: bool = False) -> bytes | None:
     """What `stored`, the size and method and then the compressed bytes, holds; None when it is no such thing.
 
-    Of bytes that break off: what they hold up to there.
+    Of bytes that break off: what they hold up to there, unless they are to be a `whole` value.
     """
     if len(stored) < 4 + _COMPRESSED_BYTES_MIN:
         return None
@@ -64,11 +57,8 @@ def expand(stored: bytes) -> bytes | None:
     body = stored[4:]
     if not _plausible(len(body), size):
         return None
-    if method == 0:
-        return pglz(body, size) or None
-    if method == 1:
-        return lz4_block(body, size)
-    return None
+    decoded = pglz(body, size) if method == 0 else lz4_block(body, size) if method == 1 else None
+    return None if not decoded or (whole and len(decoded) != size) else decoded
 
 
 def _plausible(compressed: int, size: int) -> bool:

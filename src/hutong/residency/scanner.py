@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hutong.residency import wal
 from hutong.residency.files import RELATION, SEGMENT, File, Place
-from hutong.residency.pages import PAGE_BYTES, Chunk, Chunks, expand, page_chunks
+from hutong.residency.pages import PAGE_BYTES, Chunk, Chunks, page_chunks
 from hutong.residency.stream import Hit, Search, Stream
 
 READ_BYTES = 1 << 20
@@ -216,9 +216,10 @@ class _Relation(_Reader):
             self._value(value, offset)
 
     def _value(self, value: bytes, offset: int) -> None:
-        self._stream.decode("moved-out value", offset, value)
-        if decoded := expand(value):
-            self._stream.decode("PostgreSQL's compression", offset, decoded)
+        self._stream.expand(offset, value)
+        with self._search.once(b"moved out" + value) as first:
+            if first:
+                self._stream.decode("moved-out value", offset, value)
 
 
 class _Wal(_Relation):
@@ -253,8 +254,9 @@ class _Wal(_Relation):
                 if isinstance(found, Chunk):
                     self._add(found, self._offset)
                     continue
-                if found.compressed:
-                    self._stream.decode("PostgreSQL's compression", self._offset, found.page)
+                with self._search.once(found.page) as first:
+                    if first and found.compressed:
+                        self._stream.decode("PostgreSQL's compression", self._offset, found.page)
                 for chunk in page_chunks(found.page):
                     self._add(chunk, self._offset)
         self._left = whole[end:] if len(whole) - end < _UNFINISHED_BYTES_MAX else b""

@@ -31,11 +31,13 @@ def of_the_software(texts: Sequence[bytes]) -> set[bytes]:
 
 
 def _files() -> Iterator[Path]:
-    yield from Path(hutong.__file__).parent.rglob("*.*")
+    source = Path(hutong.__file__).parent
+    for suffix in ("py", "sql", "html"):
+        yield from source.rglob(f"*.{suffix}")
     try:
         server = binaries().server
     except EngineMissing:
         return
     yield server / "postgres"
     yield server / "initdb"
-    yield from server.parent.rglob("share/**/*.*")
+    yield from (path for path in server.parent.rglob("share/**/*") if path.is_file())

@@ -7,6 +7,7 @@ streams deep. Memory is bounded: a stream holds a few hundred kilobytes, and at 
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
@@ -18,6 +19,7 @@ DEPTH_MAX = 6
 OPEN_MAX = 64
 DECODED_BYTES_MAX = 4 << 30
 """From one file. More is a bomb, and the report says that the file was not read to its end."""
+CLEAN_MAX = 1 << 20
 OVERLAP_BYTES = pages.COMPRESSED_VALUE_BYTES_MAX
 """Kept from one step to the next, so that what crosses the edge is seen whole. Every form of a marker is shorter."""
 STEP_BYTES = 256 << 10
@@ -40,6 +42,8 @@ class Search:
     def __init__(self, needles: Sequence[bytes]) -> None:
         """Cost: a second for 100,000 needles, and 300 MB while they are arranged."""
         assert max(map(len, needles), default=0) < OVERLAP_BYTES
+        self._clean: set[int] = set()
+        self._meetings = 0
         self._automaton = BytesAhoCorasick(needles, implementation=Implementation.ContiguousNFA) if needles else None
         self.begin()
 
@@ -55,7 +59,23 @@ class Search:
 
     def met(self, needle: int, path: tuple[str, ...], offset: int) -> None:
         """Each needle counts once for each way in which it was hidden, where it was met first."""
+        self._meetings += 1
         self._hits.setdefault((needle, path), offset)
+
+    @contextmanager
+    def once(self, data: bytes) -> Iterator[bool]:
+        """Whether the block has to search what `data` holds: False when that was done, and nothing was met in it.
+
+        Every database has the same catalogue, so the same values come up again and again.
+        """
+        key = hash(data)
+        if key in self._clean:
+            yield False
+            return
+        before = self._meetings
+        yield True
+        if self._meetings == before and not self.exhausted and len(self._clean) < CLEAN_MAX:
+            self._clean.add(key)
 
     def hits(self) -> list[Hit]:
         return [Hit(needle, path, offset) for (needle, path), offset in self._hits.items()]
@@ -109,6 +129,12 @@ class Stream:
         inner.feed(self.count(name, decoded))
         inner.close()
 
+    def expand(self, offset: int, stored: bytes, *, whole: bool = False) -> None:
+        """Search what `stored` holds by PostgreSQL's compression, if it is that."""
+        with self._search.once(stored) as first:
+            if first and (decoded := pages.expand(stored, whole=whole)):
+                self.decode("PostgreSQL's compression", offset, decoded)
+
     def count(self, name: str, decoded: bytes) -> bytes:
         self._search.decoded[name] += len(decoded)
         self._search.decoded_bytes += len(decoded)
@@ -134,8 +160,8 @@ class Stream:
         if len(self._path) < DEPTH_MAX and not self.exhausted:
             self._open = [compressed for compressed in self._open if compressed.feed(data)]
             self._open_compressed(whole, seen, base)
-            for start, decoded in pages.compressed_values(whole, seen):
-                self.decode("PostgreSQL's compression", base + start, decoded)
+            for start, stored in pages.compressed_values(whole, seen):
+                self.expand(base + start, stored, whole=True)
             self._escapes(whole, base)
             self._utf16(whole, base)
             for run in self._runs:
