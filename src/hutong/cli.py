@@ -1,12 +1,10 @@
 """The command line: `hutong serve`, `doctor`, `region`, `account`, `audit`."""
 
-import importlib.util
-from importlib import import_module
-
 import click
 
 from hutong import __version__
 from hutong.commands.account import account
+from hutong.commands.audit import audit
 from hutong.commands.doctor import doctor
 from hutong.commands.region import region
 from hutong.commands.serve import serve
@@ -26,7 +24,5 @@ def main() -> None:
     """A self-hosted messaging super-app on the Matrix Client-Server API, with every word at rest at home."""
 
 
-for command in (serve, doctor, region, account):
+for command in (serve, doctor, region, account, audit):
     main.add_command(command)
-if importlib.util.find_spec("hutong.commands.audit"):
-    main.add_command(import_module("hutong.commands.audit").audit)
