@@ -8,7 +8,8 @@ from hutong.residency.files import File, Place
 from hutong.residency.markers import Kind, Marker, Needle
 from hutong.residency.pages import PAGE_BYTES
 from hutong.residency.report import Finding, phrase
-from hutong.residency.scanner import Scanned
+from hutong.residency.scanner import FILE_NAME, Scanned
+from hutong.residency.stream import Hit
 
 _TOPICS = {
     Place.KEYSTORE: "keystore",
@@ -19,52 +20,68 @@ _TOPICS = {
     Place.TEMPORARY: "temporary-files",
     Place.OTHER: "other-files",
 }
+_LINES_BYTES_MAX = 64 << 20
+_CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r\x1b")
+
+
+@dataclass
+class _Leak:
+    """Strings of one kind and home in one file; `path` and `form` are those of the least hidden one."""
+
+    offset: int
+    path: tuple[str, ...]
+    form: str
+    markers: set[int] = field(default_factory=set)
 
 
 @dataclass
 class Met:
-    """What the scan met: findings, and which sealed records at home."""
+    """What the scan met: strings in clear, and which sealed records at home."""
 
     pieces: set[bytes] = field(default_factory=set)
-    clear: dict[tuple[File, Kind, str, str, tuple[str, ...]], dict[int, int]] = field(default_factory=dict)
-    """By file, kind, home, form and path: the markers, and where each was met first."""
+    leaks: dict[tuple[File, Kind, str], _Leak] = field(default_factory=dict)
+    named: set[File] = field(default_factory=set)
+    """Files whose name is not to be repeated."""
 
     def add(self, scanned: Scanned, needles: Sequence[Sequence[Needle]], markers: Sequence[Marker]) -> None:
-        file = scanned.file
         for hit in scanned.hits:
             for needle in needles[hit.needle]:
-                marker = markers[needle.marker]
-                if marker.kind is Kind.SEALED and marker.home == file.region:
-                    self.pieces.add(marker.text)
-                    continue
-                if marker.kind is Kind.ROOT_KEY and file.shown == f"{marker.home}/root.key":
-                    continue
-                key = (file, marker.kind, marker.home, needle.form, hit.path)
-                self.clear.setdefault(key, {}).setdefault(needle.marker, hit.offset)
+                self._add(scanned.file, hit, needle, markers[needle.marker])
+
+    def _add(self, file: File, hit: Hit, needle: Needle, marker: Marker) -> None:
+        if marker.kind is Kind.SEALED and marker.home == file.region:
+            self.pieces.add(marker.text)
+            return
+        if marker.kind is Kind.ROOT_KEY and file.shown == f"{marker.home}/root.key":
+            return
+        if hit.path[:1] == (FILE_NAME,):
+            self.named.add(file)
+        leak = self.leaks.setdefault((file, marker.kind, marker.home), _Leak(hit.offset, hit.path, needle.form))
+        leak.markers.add(needle.marker)
+        if (len(hit.path), hit.offset) < (len(leak.path), leak.offset):
+            leak.offset, leak.path, leak.form = hit.offset, hit.path, needle.form
 
     def findings(self, relations: Mapping[str, Mapping[str, str]]) -> list[Finding]:
         """`relations`: the names of tables and indexes, by region and by path within its cluster."""
         found = []
-        named = {file for file, *_, path in self.clear if path[:1] == ("file name",)}
-        for (file, kind, home, form, path), offsets in sorted(self.clear.items(), key=lambda item: item[0][0].shown):
+        for (file, kind, home), leak in self.leaks.items():
             topic = {Kind.ROOT_KEY: "root-keys", Kind.SEALED: "sealed-copies"}.get(kind, _TOPICS[file.place])
-            where = _where(file, min(offsets.values()), path, relations.get(file.region, {}))
-            if file in named:
-                where = f"{file.shown.rpartition('/')[0] or '.'}, a file whose name says it too"
-            how = "a copy, still sealed" if kind is Kind.SEALED else form
-            whose = home if kind is not Kind.GIVEN else ""
-            found.append(Finding(file.region, file.place, where, phrase(kind, how, path, whose, len(offsets)), topic))
+            how = "a copy, still sealed" if kind is Kind.SEALED else leak.form
+            what = phrase(kind, how, leak.path, home, len(leak.markers))
+            where = self._where(file, leak, relations.get(file.region, {}))
+            found.append(Finding(file.region, file.place, where, what, topic))
         return found
 
-
-def _where(file: File, offset: int, path: tuple[str, ...], relations: Mapping[str, str]) -> str:
-    relation = next((name for end, name in relations.items() if _is_relation(file.shown, end)), None)
-    if relation is not None:
-        return f"{file.shown}, page {offset // PAGE_BYTES} of {relation}"
-    if file.place is Place.WAL:
-        return file.shown
-    line = _line(file, offset)
-    return f"{file.shown}, line {line}" if line else f"{file.shown}, byte {offset}"
+    def _where(self, file: File, leak: _Leak, relations: Mapping[str, str]) -> str:
+        if file in self.named:
+            return f"{file.shown.rpartition('/')[0] or '.'}, a file whose name says it"
+        relation = next((name for end, name in relations.items() if _is_relation(file.shown, end)), None)
+        if relation is not None:
+            return f"{file.shown}, page {leak.offset // PAGE_BYTES} of {relation}"
+        if file.place is Place.WAL:
+            return file.shown
+        line = _line(file, leak.offset)
+        return f"{file.shown}, line {line}" if line else f"{file.shown}, byte {leak.offset}"
 
 
 def _is_relation(shown: str, end: str) -> bool:
@@ -74,14 +91,17 @@ def _is_relation(shown: str, end: str) -> bool:
 
 def _line(file: File, offset: int) -> int | None:
     """The number of the line at `offset`, None when this is no text."""
-    if file.place is Place.DATABASE and not file.path.suffix:
+    if offset > _LINES_BYTES_MAX:
         return None
     try:
         with file.path.open("rb") as opened:
-            before = opened.read(offset) if offset < 64 << 20 else b"\0"
+            before = opened.read(offset)
+            around = before[-256:] + opened.read(256)
     except OSError:
         return None
-    return None if b"\0" in before else before.count(b"\n") + 1
+    if around.translate(None, _CONTROLS) != around:
+        return None
+    return before.count(b"\n") + 1
 
 
 def missing(markers: Iterable[Marker], pieces: set[bytes]) -> list[Marker]:

@@ -16,9 +16,7 @@ SEGMENT = re.compile(r"[0-9A-F]{24}(\.partial)?")
 """The name of a segment of the write-ahead log."""
 RELATION = re.compile(r"(t\d+_)?\d+(\.\d+)?")
 """The name of a file that holds rows or an index."""
-_TEMPORARY = re.compile(
-    r"(^|/)(pgsql_tmp|pg_replslot|pg_dynshmem|pg_notify|pg_subtrans|tmp|temp)(/|$)|\.(tmp|part|new|unfinished)(/|$)"
-)
+_TEMPORARY = re.compile(r"(^|/)(pgsql_tmp|pg_dynshmem|tmp|temp)(/|$)|\.(tmp|part|new|unfinished)(/|$)")
 _LOG = re.compile(r"\.log(\.\d+)?$|(^|/)(log|logs|pg_log)(/|$)")
 
 

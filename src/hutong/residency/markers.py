@@ -20,7 +20,7 @@ PARTS_MAX = 6
 
 
 class Kind(StrEnum):
-    """What a marker is, in words that a report can use after "a" or "an"."""
+    """What a marker is."""
 
     USER_ID = "user id"
     NAME = "name"

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hutong.residency.files import Place
+from hutong.residency.markers import Kind
+from hutong.residency.scanner import FILE_NAME
 
 CLEAN, FINDINGS, COULD_NOT_LOOK = 0, 1, 2
 DOCS = "docs/residency.md"
@@ -145,13 +147,24 @@ def _table(report: Report) -> Table:
     return table
 
 
-def phrase(kind: str, form: str, path: Sequence[str], home: str, count: int) -> str:
+def phrase(kind: Kind, form: str, path: Sequence[str], home: str, count: int) -> str:
     """`a name, in clear, within gzip, of a person whose home is cn`."""
-    hidden = "".join(f", within {step}" for step in reversed(path) if step != "file name")
-    if count > 1:
-        what = f"{count} {kind.replace('part of', 'parts of')}" + ("s" if not kind.startswith("part of") else "")
-        whose = f", of people whose home is {home}" if home else ""
-    else:
-        what = f"{'an' if kind[0] in 'aeio' else 'a'} {kind}"
-        whose = f", of a person whose home is {home}" if home else ""
+    hidden = "".join(f", within {step}" for step in reversed(path) if step != FILE_NAME)
+    one, many = _WORDS[kind]
+    what = one if count == 1 else f"{count:,} {many}"
+    whose = ""
+    if kind is Kind.ROOT_KEY:
+        whose = f", of {home}"
+    elif kind is not Kind.GIVEN:
+        whose = f", of {'a person' if count == 1 else 'people'} whose home is {home}"
     return f"{what}, {form}{hidden}{whose}"
+
+
+_WORDS = {
+    Kind.USER_ID: ("a user id", "user ids"),
+    Kind.NAME: ("a name", "names"),
+    Kind.CONTENT: ("a part of content", "parts of content"),
+    Kind.GIVEN: ("a string given by the operator", "strings given by the operator"),
+    Kind.ROOT_KEY: ("a root key", "root keys"),
+    Kind.SEALED: ("a sealed record", "sealed records"),
+}

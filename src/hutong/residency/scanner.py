@@ -19,6 +19,8 @@ LEAD_BYTES = 1 << 20
 PARALLEL_BYTES_MIN = 48 << 20
 """Less is read before a second process would have arranged its needles."""
 PROCESSES_MAX = 2
+FILE_NAME = "file name"
+"""The first step to what was met in the name of a file."""
 _UNFINISHED_BYTES_MAX = 4 << 20
 """A record of the write-ahead log that is longer is not put together; its bytes are searched all the same."""
 
@@ -52,7 +54,7 @@ class Scanner:
     def scan(self, file: File) -> Scanned:
         """Read one file to its end. Raises nothing: what went wrong is in the result."""
         self._search.begin()
-        name = Stream(self._search, ("file name",))
+        name = Stream(self._search, (FILE_NAME,))
         name.feed(os.fsencode(file.shown))
         name.close()
         scanned = Scanned(file, hits=self._search.hits())
