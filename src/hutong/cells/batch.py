@@ -113,6 +113,8 @@ class Batch:
         self.touched: set[RoomNo] = set()
         self.redactions: list[tuple[RoomNo, Seq, Seq]] = []
         """(room, seq, seq of the redaction): what readers must no longer be shown."""
+        self.erased: list[tuple[RoomNo, MemberRef]] = []
+        """People of whom nothing may be shown or kept in memory any more."""
         self._rows: dict[str, dict[Any, Row]] = {}
         self._receipts: dict[RoomNo, list[ReceiptRow]] = {}
 

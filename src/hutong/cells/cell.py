@@ -10,6 +10,7 @@ import asyncpg
 from hutong import config
 from hutong.cells.append import AppendOp, Home
 from hutong.cells.batch import Batch
+from hutong.cells.codes import CellRole
 from hutong.cells.directory import Directory
 from hutong.cells.link import InProcessLinks, LinkDown
 from hutong.cells.memory import Memory
@@ -18,6 +19,7 @@ from hutong.cells.messages import (
     Codes,
     CodesReply,
     Contents,
+    EraseRef,
     EventById,
     Locate,
     NamesOf,
@@ -34,7 +36,7 @@ from hutong.cells.messages import (
     StateAt,
 )
 from hutong.cells.names import Names, People
-from hutong.cells.ops import ContentLive, ContentVoid, VoidEvent
+from hutong.cells.ops import ContentLive, ContentVoid, TellErased, VoidEvent
 from hutong.cells.reads import Reads
 from hutong.cells.records import Envelope
 from hutong.cells.replication import Replication
@@ -44,7 +46,7 @@ from hutong.cells.view import View
 from hutong.cells.words import WordsReader
 from hutong.cells.writer import Writer
 from hutong.errors import NotFound, RegionAway
-from hutong.ids import CellNo, HomeNo, Minute, Pos, Seq, room_no
+from hutong.ids import CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
 from hutong.rooms import event_types
 from hutong.vault.blind import BlindIndex
 from hutong.vault.keystore import Keystore
@@ -118,7 +120,10 @@ class Cell:
         )
         self.sending: set[bytes] = set()
         """Events on their way to another cell, which nobody must settle meanwhile."""
+        self.on_erased: list[Callable[[RoomNo, MemberRef], None]] = []
+        """Each drops what it keeps in memory of a person in a room."""
         self._chores: list[asyncio.Task[None]] = []
+        self._forgetting: set[asyncio.Task[None]] = set()
 
     @property
     def minute(self) -> Minute:
@@ -149,6 +154,10 @@ class Cell:
                 self.words.keep(record.event.env.event_id, record.words)
         self.view.committed(batch)
         self.replication.committed(batch)
+        for room, ref in batch.erased:
+            task = asyncio.get_running_loop().create_task(self.forget_person(room, ref))
+            self._forgetting.add(task)
+            task.add_done_callback(self._forgetting.discard)
 
     async def _ref(self, user_id: str, room: Any) -> Any:
         try:
@@ -162,6 +171,20 @@ class Cell:
 
     def cell_of(self, home: HomeNo) -> CellNo:
         return self.directory.cell_of(home)
+
+    async def forget_person(self, room: RoomNo, ref: MemberRef) -> None:
+        """Somebody is erased: nothing of theirs in `room` stays in memory here."""
+        self.names.drop(room, ref)
+        self.tail.forget_words(room, ref)
+        for event_id in await self.reads.events_by(room, ref):
+            self.words.drop(event_id)
+        for forget in self.on_erased:
+            forget(room, ref)
+
+    async def member_cells(self, room: RoomNo) -> list[CellNo]:
+        """The other cells with joined members of a room that is at home here."""
+        state = await self.memory.load(room)
+        return [] if state is None else [cell for cell, role in state.cells.items() if role == CellRole.MEMBER]
 
     # What other cells ask.
 
@@ -180,6 +203,7 @@ class Cell:
         serve(self.number, SightOf, self.answer_sight)
         serve(self.number, EventById, self._answer_event)
         serve(self.number, Codes, self._answer_codes)
+        serve(self.number, EraseRef, self._answer_erase)
         serve(self.number, Locate, self._answer_locate)
 
     async def _answer_append(self, _: CellNo, request: Append) -> Seq:
@@ -221,6 +245,9 @@ class Cell:
         number = self.blind.room_code(room_id, type) if code is None else code
         skey = None if state_key is None else self.blind.room_code(room_id, state_key) if state_key else 0
         return CodesReply(type=number, skey=skey)
+
+    async def _answer_erase(self, _: CellNo, request: EraseRef) -> None:
+        await self.writer.submit(TellErased(room=request.room, ref=request.ref, home=self.home))
 
     async def _answer_locate(self, _: CellNo, request: Locate) -> RoomFacts | None:
         facts = await self.replication.facts(room_no(request.room_id))

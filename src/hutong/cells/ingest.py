@@ -75,6 +75,8 @@ class Ingest:
     def _row(self, batch: Batch, memory: Memory, row: OutRow) -> None:
         if row.kind == OutKind.GONE and row.envelope is not None:
             batch.content_gone(row.envelope.event_id)
+        elif row.kind == OutKind.ERASED:
+            batch.erased.append((row.room, MemberRef(row.a)))
         elif row.kind == OutKind.RECEIPT:
             self._receipt(batch, memory.get(row.room), row)
         elif row.kind == OutKind.EVENT and row.envelope is not None:

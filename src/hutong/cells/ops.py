@@ -124,6 +124,29 @@ class MarkRead(_Op, kw_only=True):
                 )  # fmt: skip
 
 
+class TellErased(_Op, kw_only=True):
+    """At the room's home: every cell of the room is told that the person behind `ref` is erased."""
+
+    room: RoomNo
+    ref: MemberRef
+    home: Home
+    _state: RoomState | None = None
+
+    async def prepare(self, memory: Memory) -> None:
+        self._state = await memory.load(self.room)
+
+    def form(self, batch: Batch, memory: Memory) -> None:
+        if self._state is None:
+            return
+        if memory.room(self.room) is not self._state:
+            raise NotLoaded
+        batch.erased.append((self.room, self.ref))
+        for cell in self._state.cells:
+            n = self.home.out_numbers.get(cell, 0) + 1
+            self.home.out_numbers[cell] = n
+            batch.out(Bell(dest=cell, n=n, room=self.room, seq=Seq(0), kind=OutKind.ERASED, a=self.ref))
+
+
 class PutAccountData(_Op, kw_only=True):
     """Global (room 0) or per-room account data. `type_key`: the blind index of its type; `body`: sealed for `id`."""
 

@@ -50,6 +50,14 @@ _PENDING = f"SELECT id, room, room_home, account FROM content WHERE state = {Con
 _PENDING_TXN = "SELECT account, device, txn FROM txns WHERE account = $1 AND event_id = $2"
 _CONTENT = "SELECT id, account, state, body FROM content WHERE id = ANY($1::uuid[])"
 _RECEIPTS = "SELECT ref, rtype, thread, seq, minute FROM receipts WHERE room = $1 AND rtype = 1"
+_ACCOUNT_DATA = "SELECT id, body FROM account_data WHERE account = $1 AND room = $2 AND type_key = $3"
+_BY_SENDER = "SELECT event_id FROM events WHERE room = $1 AND sender = $2"
+_DELETE_ALL_OF = (
+    "DELETE FROM content WHERE account = $1",
+    "DELETE FROM txns WHERE account = $1",
+    "DELETE FROM account_data WHERE account = $1",
+    "DELETE FROM highlights WHERE account = $1",
+)
 _VOIDED = "SELECT event_id FROM voided"
 
 
@@ -156,6 +164,21 @@ class Reads:
     async def receipts(self, room: RoomNo) -> list[tuple[MemberRef, int, int, Seq, Minute]]:
         """The public receipts of `room`."""
         return [tuple(row) for row in await self.pool.fetch(_RECEIPTS, room)]
+
+    async def account_data(self, account: AccountNo, room: RoomNo, type_key: bytes) -> tuple[bytes, bytes] | None:
+        """(what it was sealed for, sealed)."""
+        row = await self.pool.fetchrow(_ACCOUNT_DATA, account, room, type_key)
+        return None if row is None else (row["id"].bytes, row["body"])
+
+    async def events_by(self, room: RoomNo, sender: MemberRef) -> list[bytes]:
+        """The ids of everything somebody said in a room. Cost: reads the whole room; for erasures only."""
+        return [row["event_id"].bytes for row in await self.pool.fetch(_BY_SENDER, room, sender)]
+
+    async def delete_all_of(self, account: AccountNo) -> None:
+        """Delete what the positioned tables hold sealed for `account`, and what was derived. Has no position."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            for statement in _DELETE_ALL_OF:
+                await connection.execute(statement, account)
 
     async def all_voided(self) -> set[bytes]:
         return {row["event_id"].bytes for row in await self.pool.fetch(_VOIDED)}

@@ -12,7 +12,7 @@ from typing import TypeVar
 from msgspec import structs
 
 from hutong.cells.records import Event, Record
-from hutong.ids import AccountNo, Pos, RoomNo, Seq
+from hutong.ids import AccountNo, MemberRef, Pos, RoomNo, Seq
 
 TAIL_RECORDS_MAX = 100_000
 
@@ -67,6 +67,12 @@ class Tail:
             if record.event is not None and record.event.env.seq == seq:
                 env = structs.replace(record.event.env, redacted_by=by)
                 record.event, record.words = Event(pos=record.event.pos, env=env), None
+
+    def forget_words(self, room: RoomNo, sender: MemberRef) -> None:
+        """Somebody was erased: what they said in `room` must be read anew, and will be gone."""
+        for record in self._by_room.get(room, ()):
+            if record.event is not None and record.event.env.sender == sender:
+                record.words = None
 
     def reset(self, head: Pos) -> None:
         """Forget everything: what lies up to `head` is in the tables only."""

@@ -107,6 +107,12 @@ class Writer:
         if self._connection is not None:
             await self._connection.close()
 
+    @property
+    def ready(self) -> bool:
+        """Whether it holds the cell's lock and can commit."""
+        alive = self._task is not None and not self._task.done()
+        return alive and self._connection is not None and not self._connection.is_closed()
+
     async def submit(self, op: Op[R]) -> R:
         """Commit `op` with the next batch. Resolves when it is durable and the tail shows it.
 

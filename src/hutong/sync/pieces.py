@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from hutong.cells.names import Names
 from hutong.cells.records import Envelope, Words
-from hutong.cells.view import Lru
+from hutong.cells.view import Lru, RoomInfo, View
 from hutong.cells.words import Lost, WordsReader
 from hutong.ids import MemberRef, RoomNo
 from hutong.rooms import render
@@ -18,7 +18,7 @@ from hutong.rooms.event_types import STRUCTURAL
 
 PIECES_MAX: Final = 50_000
 
-Governing = Callable[[Envelope], Awaitable[dict[str, Any] | None]]
+Governing = Callable[[RoomInfo, Envelope], Awaitable[dict[str, Any] | None]]
 """What a state event whose words are gone still says, since the room goes on by it."""
 
 
@@ -37,9 +37,12 @@ class Piece(Struct, frozen=True):
 
 
 class Pieces:
-    def __init__(self, words: WordsReader, names: Names, governing: Governing, pieces_max: int = PIECES_MAX) -> None:
+    def __init__(
+        self, words: WordsReader, names: Names, view: View, governing: Governing, pieces_max: int = PIECES_MAX
+    ) -> None:
         self._words = words
         self._names = names
+        self._view = view
         self._governing = governing
         self._cache: Lru[tuple[bytes, bool], Piece] = Lru(pieces_max)
 
@@ -70,8 +73,7 @@ class Pieces:
             if said is Lost.AWAY or sender is None:
                 continue
             if not isinstance(said, Words):
-                governing = await self._governing(env) if env.skey == 0 and env.type in STRUCTURAL else None
-                said = render.without_words(env, governing)
+                said = render.without_words(env, await self._governs(env))
             state_key = said.state_key
             if render.needs_state_key_name(env):
                 state_key = names.get((env.room, MemberRef(env.skey or 0)))
@@ -90,6 +92,10 @@ class Pieces:
             pieces[env.event_id] = piece
             if words[env.event_id] is not Lost.GONE:  # what is governed by may still change
                 self._cache.put(_key(env), piece)
+
+    async def _governs(self, env: Envelope) -> dict[str, Any] | None:
+        room = await self._view.room(env.room) if env.skey == 0 and env.type in STRUCTURAL else None
+        return None if room is None else await self._governing(room, env)
 
     def forget(self, room: RoomNo, ref: MemberRef) -> None:
         """Somebody was erased: drop what they wrote and what names them. Cost: looks at every piece kept."""

@@ -8,22 +8,18 @@ answer ends just before it.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from hutong.accounts.account_data import unpack
-from hutong.cells.cell import Cell
 from hutong.cells.names import Names
-from hutong.cells.records import Envelope
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tail import Tail
 from hutong.cells.tokens import SyncToken, Tokens
+from hutong.cells.view import RoomInfo, View
 from hutong.ids import AccountNo, DeviceNo, MemberRef, Pos, RoomNo
 from hutong.rooms.event_types import MEMBER
-from hutong.rooms.show import Show
-from hutong.rooms.stripped import StrippedState
 from hutong.sync.build import Builder, Look, Stuck
-from hutong.sync.model import Ask, Section
-from hutong.sync.pieces import Pieces
+from hutong.sync.model import Ask, News, Section
 from hutong.sync.response import Assembler, TxnText
 from hutong.sync.session import Session, Sessions
 from hutong.typing_notices.board import TypingBoard
@@ -32,8 +28,8 @@ from hutong.vault.vault import Gone, Vault
 RETRY_S: Final = 0.5
 """How long a stuck sync waits before it tries again."""
 
-Stripped = Callable[[RoomNo, MemberRef], Awaitable[Sequence[bytes]]]
-"""The stripped state of a room for somebody who is invited, wherever its home is; empty when that is away now."""
+Stripped = Callable[[RoomInfo, MemberRef], Awaitable[Sequence[bytes] | None]]
+"""The stripped state of a room for somebody who is invited, wherever its home is; None when that is away now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +52,7 @@ class Sync:
     typing: TypingBoard
     tokens: Tokens
     names: Names
+    view: View
     vault: Vault
     stripped: Stripped
     push_rules: Callable[[AccountNo], Awaitable[bytes]]
@@ -148,10 +145,12 @@ class Sync:
 
     async def _invitations(self, look: Look) -> None:
         waiting = [news for news in look.news if news.section in {Section.INVITE, Section.KNOCK}]
-        if waiting:
-            found = await asyncio.gather(*(self.stripped(news.own.room, news.own.ref) for news in waiting))
-            for news, stripped in zip(waiting, found, strict=True):
-                news.stripped = stripped
+        await asyncio.gather(*(self._invitation(news) for news in waiting))
+
+    async def _invitation(self, news: News) -> None:
+        room = await self.view.room(news.own.room)
+        if room is not None:
+            news.stripped = await self.stripped(room, news.own.ref) or ()
 
 
 def _remember(look: Look) -> None:
@@ -160,39 +159,3 @@ def _remember(look: Look) -> None:
         for event in (*news.state, *news.events):
             if event.env.type == MEMBER and event.env.skey is not None:
                 look.session.tell(news.own.room, MemberRef(event.env.skey), look.upto)
-
-
-def of_cell(
-    cell: Cell,
-    *,
-    typing: TypingBoard,
-    tokens: Tokens,
-    show: Show,
-    stripped: StrippedState,
-    push_rules: Callable[[AccountNo], Awaitable[bytes]],
-) -> Sync:
-    """The syncs of `cell`, put together from its parts."""
-    reads = SyncReads(cell.pool)
-
-    async def governing(env: Envelope) -> dict[str, Any] | None:
-        room = await cell.view.room(env.room)
-        return None if room is None else await show.governing(room, env)
-
-    async def stripped_of(room: RoomNo, invited: MemberRef) -> Sequence[bytes]:
-        info = await cell.view.room(room)
-        return () if info is None else await stripped.of(info, invited) or ()
-
-    return Sync(
-        tail=cell.tail,
-        reads=reads,
-        sessions=Sessions(cell.tail, reads, cell.directory.server_name),
-        builder=Builder(cell.tail, reads, Pieces(cell.words, cell.names, governing), typing),
-        typing=typing,
-        tokens=tokens,
-        names=cell.names,
-        vault=cell.vault,
-        stripped=stripped_of,
-        push_rules=push_rules,
-        transaction=cell.transactions.text,
-        now=cell.now,
-    )

@@ -129,6 +129,10 @@ class Sessions:
         for key in [key for key in self._sessions if key[0] == account and device in {None, key[1]}]:
             self._drop(self._sessions[key])
 
+    def nudge(self, room: RoomNo) -> None:
+        """Wake the polls of a room for something that has no place in the log."""
+        self._tail.nudge(room)
+
     def stop(self) -> None:
         """Let every poll return: the node is stopping."""
         if self._sweep is not None:

@@ -1,0 +1,47 @@
+"""A cell's database, opened: brought up to date, and reached by a pool for reads and a connection for the writer."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from hutong.engines.migrations import GEN_MAX, Rev, migrate
+from hutong.ids import CellNo
+
+POOL_MIN, POOL_MAX = 2, 10
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Database:
+    """`connect`: a direct connection, for the writer, whose lock must not be released behind its back."""
+
+    pool: "asyncpg.Pool[Any]"
+    connect: Callable[[], Awaitable["asyncpg.Connection[Any]"]]
+    rev: Rev
+
+    async def close(self) -> None:
+        self.pool.terminate()
+
+
+async def open_database(dsn: str, cell: CellNo) -> Database:
+    """Migrate the database of `cell` and open it.
+
+    Raises: WrongDatabase, and what asyncpg raises when it cannot be reached.
+    """
+
+    async def connect() -> "asyncpg.Connection[Any]":
+        return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+
+    connection = await connect()
+    try:
+        rev = await migrate(connection, cell, lambda: secrets.randbelow(GEN_MAX - 1) + 1)
+    finally:
+        await connection.close()
+    pool = await asyncpg.create_pool(
+        dsn, min_size=POOL_MIN, max_size=POOL_MAX, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S
+    )
+    return Database(pool, connect, rev)

@@ -1,0 +1,36 @@
+"""What an erased or deactivated account leaves behind in rooms, and how that goes. Every step may be done again."""
+
+from hutong.cells.cell import Cell
+from hutong.cells.link import LinkDown
+from hutong.cells.messages import EraseRef
+from hutong.ids import AccountNo
+from hutong.membership.service import Memberships
+from hutong.rooms.event_types import Membership
+
+
+class Departure:
+    def __init__(self, cell: Cell, memberships: Memberships) -> None:
+        self._cell = cell
+        self._memberships = memberships
+
+    async def leave_rooms(self, account: AccountNo) -> None:
+        """Leave every room, decline every invitation. Raises: RegionAway when one of them cannot be told now."""
+        await self._memberships.leave_all(account)
+
+    async def delete_content(self, account: AccountNo) -> None:
+        """Delete everything of `account`'s that the positioned tables hold sealed."""
+        await self._cell.reads.delete_all_of(account)
+
+    async def announce_erased(self, account: AccountNo) -> None:
+        """Tell the cells of the person's rooms that nothing of them can be read any more. Raises: RegionAway."""
+        for member in await self._cell.reads.rooms_of(account, list(Membership)):
+            await self._cell.forget_person(member.room, member.ref)
+            info = await self._cell.view.room(member.room)
+            if info is None:
+                continue
+            home = self._cell.cell_of(info.home)
+            request = EraseRef(room=member.room, ref=member.ref)
+            try:
+                await self._cell.link.call(home, request)
+            except LinkDown:
+                raise self._cell.away(home) from None

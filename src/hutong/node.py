@@ -1,0 +1,420 @@
+"""Puts a node together. The only file that knows everybody; read it from the bottom up or from the top down.
+
+What happens to a message, in order: `http` routes and authenticates it; `rooms.api` decodes and checks it;
+`rooms.service` looks the room up through the sender's membership; `rooms.posting` seals the words with the `vault` and
+submits an `AppendOp` to the room's home, here or over the `link`; `cells.writer` authorises, numbers and commits it
+with whatever else came meanwhile; `cells.tail` shows it and wakes the `sync` of those who wait; `cells.replication`
+brings the envelope to the other cells of the room, whose readers fetch the words from the sender's home, into memory
+only.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from hutong import config
+from hutong.accounts import api as accounts_api
+from hutong.accounts.account_data import AccountData
+from hutong.accounts.erasure import Erasure
+from hutong.accounts.filters import Filters
+from hutong.accounts.homes import CellAccounts, Homes
+from hutong.accounts.passwords import Passwords
+from hutong.accounts.profiles import Profiles
+from hutong.accounts.service import Accounts
+from hutong.accounts.sessions import Sessions
+from hutong.accounts.store import AccountStore
+from hutong.cells.account_data import AccountDataLog
+from hutong.cells.cell import Cell
+from hutong.cells.directory import Directory
+from hutong.cells.link import InProcessLinks, LinkDown
+from hutong.cells.messages import ProfileOf, ReceiptMoved, Stripped, Typing
+from hutong.cells.names import People
+from hutong.cells.sync_reads import SyncReads
+from hutong.cells.tokens import Tokens
+from hutong.config import Config
+from hutong.engines.databases import Database, open_database
+from hutong.engines.node_lock import NodeLock
+from hutong.engines.postgres import EmbeddedPostgres
+from hutong.http import health, landing, metrics, openapi
+from hutong.http.app import build_app
+from hutong.http.limits import RateLimiter
+from hutong.http.request import Caller
+from hutong.http.server import HttpServer
+from hutong.ids import AccountNo, CellNo, RoomNo
+from hutong.membership import api as membership_api
+from hutong.membership.departure import Departure
+from hutong.membership.service import Memberships
+from hutong.push import api as push_api
+from hutong.push.rules import ruleset
+from hutong.receipts import api as receipts_api
+from hutong.receipts.service import Receipts
+from hutong.rooms import api as rooms_api
+from hutong.rooms.access import Access
+from hutong.rooms.creation import DEFAULT_VERSION, VERSIONS, Creation
+from hutong.rooms.posting import Posting
+from hutong.rooms.service import Rooms
+from hutong.rooms.show import Show
+from hutong.rooms.stripped import StrippedState
+from hutong.sync import api as sync_api
+from hutong.sync.build import Builder
+from hutong.sync.filters import parse as parse_filter
+from hutong.sync.pieces import Pieces
+from hutong.sync.service import Sync
+from hutong.sync.session import Sessions as SyncSessions
+from hutong.typing_notices import api as typing_api
+from hutong.typing_notices.board import TypingBoard
+from hutong.typing_notices.service import TypingNotices
+from hutong.vault.blind import BlindIndex
+from hutong.vault.keystore import Keystore
+from hutong.vault.rootkey import load_root_key, subkey
+from hutong.vault.vault import Vault
+
+log = logging.getLogger(__name__)
+
+ERASURES_EVERY_S = 60.0
+LOCAL_HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 - to write an address, not to bind one
+Random = Callable[[int], bytes]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What one cell does for its people, slice by slice."""
+
+    cell: Cell
+    accounts: CellAccounts
+    rooms: rooms_api.CellRooms
+    receipts: Receipts
+    typing: TypingNotices
+    sync: Sync
+
+
+class Node:
+    """A running node. `link.faults` lets tests cut, slow and trick the ways between its cells."""
+
+    def __init__(self, settings: Config, links: InProcessLinks) -> None:
+        self.config = settings
+        self.link = links
+        self.slices: dict[CellNo, Slices] = {}
+        self.base_url = ""
+        self._region_urls: dict[str, str] = {}
+        self._closing = AsyncExitStack()
+        self._passwords = Passwords(settings.passwords)
+        self._closing.callback(self._passwords.close)
+
+    @property
+    def cells(self) -> Mapping[CellNo, Cell]:
+        return {number: slices.cell for number, slices in self.slices.items()}
+
+    @property
+    def services(self) -> Mapping[CellNo, CellAccounts]:
+        """The accounts of each cell."""
+        return {number: slices.accounts for number, slices in self.slices.items()}
+
+    def region_url(self, region: str) -> str | None:
+        """The address of one region alone, when it has a port of its own."""
+        return self._region_urls.get(region)
+
+    async def stop(self) -> None:
+        """Answer those who wait, commit what was submitted, stop the engines that this node started."""
+        await self._closing.aclose()
+
+    # How it starts, in order.
+
+    async def _start(self, now: Clock, random: Random) -> None:
+        on_stop = self._closing
+        lock = NodeLock.acquire(self.config.data, self.config.port)
+        on_stop.callback(lock.release)
+        databases = await self._databases()
+        directory = Directory(self.config)
+        for region in self.config.local_regions:
+            root_key = load_root_key(self.config.root_key(region.name), self._keystores(region), random)
+            for settings in region.cells:
+                database = databases[settings.number]
+                slices = await self._cell(settings, region, directory, database, root_key, now, random)
+                self.slices[settings.number] = slices
+        for slices in self.slices.values():
+            await slices.cell.start()
+            on_stop.push_async_callback(slices.cell.stop)
+        await self._finish_erasures()
+        await self._listen(now, random)
+
+    async def _databases(self) -> dict[CellNo, Database]:
+        """The database of every cell: given by DSN, or in the region's embedded cluster; all regions at once."""
+
+        async def of_region(region: config.Region) -> list[tuple[CellNo, Database]]:
+            embedded = [cell for cell in region.cells if cell.database is None]
+            cluster = EmbeddedPostgres(self.config.postgres_dir(region.name), self.config.logs_dir(region.name))
+            if embedded:
+                await cluster.start(*(cell.database_name for cell in embedded))
+                self._closing.push_async_callback(cluster.stop)
+            opened = []
+            for cell in region.cells:
+                database = await open_database(cell.database or cluster.dsn(cell.database_name), cell.number)
+                self._closing.push_async_callback(database.close)
+                opened.append((cell.number, database))
+            return opened
+
+        started = await asyncio.gather(*map(of_region, self.config.local_regions), return_exceptions=True)
+        found: dict[CellNo, Database] = {}
+        for result in started:
+            if isinstance(result, BaseException):
+                raise result
+            found.update(result)
+        return found
+
+    def _keystores(self, region: config.Region) -> list[Path]:
+        kept = [(self.config.keystore_dir(cell), self.config.mirror_dir(cell)) for cell in region.cells]
+        return [folder for pair in kept for folder in pair]
+
+    async def _cell(
+        self,
+        settings: config.Cell,
+        region: config.Region,
+        directory: Directory,
+        database: Database,
+        root_key: bytes,
+        now: Clock,
+        random: Random,
+    ) -> Slices:
+        """One cell: keys, accounts, the core, then the slices on top of it."""
+        keystore = await Keystore.open(
+            self.config.keystore_dir(settings), self.config.mirror_dir(settings), root_key, region.name, settings.index,
+            random=random,
+        )  # fmt: skip
+        for healed in keystore.healed:
+            log.warning("%s", healed)
+        vault, blind = Vault(keystore, random), BlindIndex(root_key)
+        store = AccountStore(database.pool)
+        await keystore.reconcile(await store.numbers())
+        accounts = Accounts(region, store, keystore, vault, blind, self._passwords, now, random)
+        cell = Cell(
+            settings=settings,
+            region=region,
+            directory=directory,
+            gen=database.rev.gen,
+            pool=database.pool,
+            connect=database.connect,
+            keystore=keystore,
+            vault=vault,
+            blind=blind,
+            people=People(accounts.find, accounts.user_ids, accounts.bucket),
+            links=self.link,
+            now=now,
+            random=random,
+        )
+        tokens = Tokens(database.rev.gen, int.from_bytes(random(4), "big"), subkey(root_key, "pagination tokens"))
+
+        # Rooms and membership.
+        access, posting, show = Access(cell), Posting(cell), Show(cell)
+        memberships = Memberships(cell, access, posting, accounts.profile_of, accounts.user_id)
+        rooms = Rooms(cell, access, posting, show, tokens, accounts.user_id)
+
+        # Receipts, typing, sync.
+        receipts = Receipts(
+            writer=cell.writer,
+            view=cell.view,
+            reads=cell.reads,
+            link=cell.link,
+            home=cell.home,
+            now=lambda: cell.minute,
+        )
+        board = TypingBoard(asyncio.get_running_loop(), cell.tail.nudge)
+        typing = TypingNotices(
+            cell=cell.number, view=cell.view, directory=directory, link=cell.link, board=board,
+            member_cells=cell.member_cells,
+        )  # fmt: skip
+        stripped = StrippedState(cell)
+
+        async def push_rules(account: AccountNo, _: RoomNo = RoomNo(0)) -> bytes:
+            return ruleset(await accounts.user_id(account))
+
+        pieces = Pieces(cell.words, cell.names, cell.view, show.governing)
+        cell.on_erased.append(pieces.forget)
+        sync_reads = SyncReads(database.pool)
+        sync = Sync(
+            tail=cell.tail,
+            reads=sync_reads,
+            sessions=SyncSessions(cell.tail, sync_reads, directory.server_name),
+            builder=Builder(cell.tail, sync_reads, pieces, board),
+            typing=board,
+            tokens=tokens,
+            names=cell.names,
+            view=cell.view,
+            vault=vault,
+            stripped=stripped.of,
+            push_rules=push_rules,
+            transaction=cell.transactions.text,
+            now=now,
+        )
+
+        # Accounts, which end sessions, show profiles and leave rooms.
+        login_sessions = Sessions(settings, store, vault, blind, now, random)
+        login_sessions.ended.append(lambda caller: sync.sessions.end(caller.account, caller.device))
+        account_data = AccountData(
+            AccountDataLog(cell.writer, cell.reads), vault, blind, {"m.push_rules": push_rules}, now, random
+        )
+        erasure = Erasure(
+            store, accounts, login_sessions, keystore, vault, Departure(cell, memberships), now, random,
+            grace_hours=self.config.erasure_grace_hours,
+        )  # fmt: skip
+        await erasure.mark_destroyed()
+        self._closing.push_async_callback(erasure.stop)
+
+        # What other cells ask of these slices.
+        async def answer_profile(_: CellNo, request: ProfileOf) -> bytes | None:
+            return await profile_bytes(accounts, request.user_id)
+
+        self.link.serve(cell.number, ProfileOf, answer_profile)
+        self.link.serve(cell.number, Stripped, stripped.answer)
+        self.link.serve(cell.number, ReceiptMoved, receipts.heard)
+        self.link.serve(cell.number, Typing, typing.heard)
+        return Slices(
+            cell=cell,
+            accounts=CellAccounts(
+                number=settings.number,
+                region=region,
+                accounts=accounts,
+                sessions=login_sessions,
+                profiles=Profiles(accounts, memberships.show_profile),
+                account_data=account_data,
+                filters=Filters(store, vault, blind, parse_filter, now, random),
+                erasure=erasure,
+            ),
+            rooms=rooms_api.CellRooms(rooms, Creation(cell, accounts.profile_of), memberships),
+            receipts=receipts,
+            typing=typing,
+            sync=sync,
+        )
+
+    async def _finish_erasures(self) -> None:
+        """Take up erasures that a stop interrupted, now and then again."""
+
+        async def resume() -> None:
+            while True:
+                for slices in self.slices.values():
+                    await slices.accounts.erasure.resume()
+                await asyncio.sleep(ERASURES_EVERY_S)
+
+        task = asyncio.get_running_loop().create_task(resume(), name="erasures")
+        self._closing.callback(task.cancel)
+
+    async def _listen(self, now: Clock, random: Random) -> None:
+        """Bind the ports: one that serves all regions, one for each region that has its own, one for metrics."""
+        settings = self.config
+        homes = Homes(settings, {number: slices.accounts for number, slices in self.slices.items()})
+        figures = metrics.Metrics()
+        limiter = RateLimiter(settings.limits, random(32), time.monotonic) if settings.limits.enabled else None
+        app = build_app(
+            openapi.with_document(self._routes(homes, now, random)),
+            homes.authenticate,
+            authenticate_cached=homes.authenticate_cached,
+            hosts={host: region.name for region in settings.local_regions for host in region.hosts},
+            limiter=limiter,
+            observe=figures.observe,
+            json_bytes_max=settings.limits.request_bytes_max,
+            region_name=lambda cell: next(r.name for r in settings.regions if r.number == cell // 256),
+        )
+        own = [(region.name, region.port) for region in settings.local_regions if region.port is not None]
+        binds = [(settings.host, settings.port, None), *((settings.host, port, name) for name, port in own)]
+        server = HttpServer(app, binds, settings.limits)
+        await server.start()
+        self._closing.push_async_callback(server.stop)
+        for slices in self.slices.values():
+            # Last in, first out: those who wait are let go before their connections are closed.
+            self._closing.callback(slices.sync.sessions.stop)
+        name = "localhost" if settings.host in LOCAL_HOSTS else settings.host
+        self.base_url = settings.public_url or f"http://{name}:{server.ports[0]}"
+        self._region_urls = {
+            region: f"http://{name}:{port}" for (region, _), port in zip(own, server.ports[1:], strict=True)
+        }
+        if settings.metrics.port is not None:
+            inside = [*metrics.routes(figures), *health.routes(self._problems)]
+            listener = HttpServer(
+                build_app(inside, homes.authenticate),
+                [(settings.metrics.host, settings.metrics.port, None)],
+                headers=(),
+            )
+            await listener.start()
+            self._closing.push_async_callback(listener.stop)
+        figures.gauge("hutong_connections", "Clients connected.", lambda: server.connections)
+
+    def _routes(self, homes: Homes, now: Clock, random: Random) -> list[tuple[str, object]]:
+        slices = self.slices
+        rooms = {number: each.rooms for number, each in slices.items()}
+
+        async def user_id(caller: Caller) -> str:
+            return await slices[caller.cell].accounts.accounts.user_id(caller.account)
+
+        async def remote_profile(asking: CellNo, user_id: str) -> bytes | None:
+            cell = slices[asking].cell
+            region = cell.directory.region_of_user(user_id)
+            if region is None:
+                return None
+            dest = cell.directory.first_cell(region)
+            try:
+                return await cell.link.call(dest, ProfileOf(user_id=user_id))
+            except LinkDown:
+                raise cell.away(dest) from None
+
+        page = landing.LandingPage(
+            self._addresses, public_url=self.config.public_url, registration_open=self.config.registration == "open"
+        )
+        return [
+            *landing.routes(page),
+            *health.routes(self._problems),
+            *accounts_api.routes(
+                homes, self.config, remote_profile, room_versions=VERSIONS, default_room_version=DEFAULT_VERSION,
+                unstable_features={}, now=now, random=random,
+            ),
+            *rooms_api.routes(rooms),
+            *membership_api.routes({number: each.memberships for number, each in rooms.items()}),
+            *receipts_api.routes({number: each.receipts for number, each in slices.items()}),
+            *typing_api.routes({number: each.typing for number, each in slices.items()}, user_id),
+            *push_api.routes(user_id),
+            *sync_api.routes(
+                {number: each.sync for number, each in slices.items()},
+                {number: each.accounts.filters for number, each in slices.items()},
+            ),
+        ]  # fmt: skip
+
+    def _addresses(self) -> list[landing.RegionAddress]:
+        return [
+            landing.RegionAddress(region.name, region.server_name, self._port_of(region.name))
+            for region in self.config.local_regions
+        ]
+
+    def _port_of(self, region: str) -> int | None:
+        url = self.region_url(region)
+        return None if url is None else int(url.rpartition(":")[2])
+
+    async def _problems(self) -> list[str]:
+        """What keeps this node from serving, in plain words; nothing when it is ready."""
+        return [f"cell {number} cannot write" for number, slices in self.slices.items() if not slices.cell.writer.ready]
+
+
+async def profile_bytes(accounts: Accounts, user_id: str) -> bytes | None:
+    """The public profile of a person who is at home here, as JSON."""
+    profile = await accounts.profile(user_id[1:].partition(":")[0])
+    return None if profile is None else msgspec.json.encode(profile)
+
+
+async def start(settings: Config, *, clock: Clock = time.time, random: Random = secrets.token_bytes) -> Node:
+    """A running node. What it had started is stopped again when a part of it does not start.
+
+    Raises: DataInUse, EngineMissing, EngineFailed, WrongDatabase, KeystoreError, RootKeyError, NotTheWriter, OSError.
+    """
+    node = Node(settings, InProcessLinks())
+    try:
+        await node._start(clock, random)
+    except BaseException:
+        await node.stop()
+        raise
+    return node
