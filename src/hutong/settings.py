@@ -31,7 +31,7 @@ class _Sources:
     text: str
     env: Mapping[str, str]
     flags: Mapping[str, Any]
-    asked: dict[str, None] = field(default_factory=dict)
+    asked: dict[str, object] = field(default_factory=dict)
     variables: dict[str, None] = field(default_factory=dict)
 
     def where(self, path: str) -> str:
@@ -82,7 +82,8 @@ class Section:
         return Section(self._sources, path, table)
 
     def tables(self, key: str) -> list["Section"]:
-        path = self._ask(key)
+        path = self._join(key)
+        self._sources.asked.setdefault(path, [])
         tables = self._table.get(key, [])
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             raise self.wrong(key, tables, f"it is a list of tables: [[{path}]]")
@@ -226,7 +227,7 @@ class Section:
         return path
 
     def _value(self, key: str, default: object) -> object:
-        self._ask(key)
+        self._sources.asked.setdefault(self._join(key), default)
         self._sources.variables[self._variable(key)] = None
         if key in self._flags:
             return self._flags[key]

@@ -1,11 +1,15 @@
 """The demo without a file, and an error for every mistake that says where it is and what would be valid."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hutong import config
 from hutong.config import ConfigError, Rate, load
 from hutong.ids import BUCKETS
+from hutong.settings import Section, open_settings
 
 TWO = """\
 data = "store"
@@ -33,6 +37,38 @@ buckets = [1000, 4096]
 enabled = false
 send.per_second = 3
 """
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+ROW = re.compile(r"^\| `([a-z_.<>]+)` \| (.*?) \|", re.MULTILINE)
+
+
+def test_every_setting_is_documented_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Section] = []
+
+    def spy(*arguments: Any) -> Section:
+        opened.append(open_settings(*arguments))
+        return opened[0]
+
+    monkeypatch.setattr(config, "open_settings", spy)
+    load(None, {})
+    there = {
+        re.sub(r"^regions\.[a-z]+", "regions.<name>", path): default
+        for path, default in opened[0]._sources.asked.items()
+        if default is not None  # a section
+    }
+    documented = dict(ROW.findall(DOCS.read_text()))
+    assert documented.keys() == there.keys()
+    for path, default in documented.items():
+        if default.startswith("`") and path != "data":
+            assert default.strip("`") == (
+                str(there[path]).lower() if type(there[path]) is bool else str(there[path])
+            ), path
+
+
+def test_the_example_in_the_docs_is_valid(tmp_path: Path) -> None:
+    example = DOCS.read_text().split("```toml\n")[1].split("```")[0]
+    assert [region.name for region in load(_written(tmp_path, example), {}).regions] == ["eu", "cn"]
 
 
 def _written(tmp_path: Path, text: str) -> Path:
