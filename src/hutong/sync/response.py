@@ -1,6 +1,6 @@
 """The answer as bytes: fragments that all readers share, around them what is each reader's own. No I/O.
 
-Source: Client-Server API v1.19, GET /sync; the schemas of state and timeline batches, m.receipt, m.typing, m.fully_read.
+Source: Client-Server API v1.19, GET /sync; schemas of state and timeline batches, m.receipt, m.typing, m.fully_read.
 """
 
 from collections.abc import Callable, Iterable
