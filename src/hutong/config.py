@@ -75,10 +75,10 @@ class Limits:
     request_seconds_max: float = 60.0
     idle_seconds_max: float = 75.0
     connections_max: int = 100_000
-    send: Rate = Rate(20, 100)
-    read: Rate = Rate(50, 200)
-    join: Rate = Rate(2, 20)
-    create_room: Rate = Rate(1, 10)
+    send: Rate = Rate(20.0, 100)
+    read: Rate = Rate(50.0, 200)
+    join: Rate = Rate(2.0, 20)
+    create_room: Rate = Rate(1.0, 10)
     login: Rate = Rate(0.2, 10)
     register: Rate = Rate(0.1, 10)
 
