@@ -18,6 +18,9 @@ OTHERS_BUSY = 0.10
 """Above this share of the machine, used by others, a figure is noise."""
 SPREAD_WIDE = 0.25
 
+RATIOS = ("rate", "CPU")
+"""The peer's and ours compared: so many times the rate, and so many times less processor time for each."""
+
 HEAD = """\
 # Results
 
@@ -34,12 +37,13 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def ratio(results: Results, figure: Figure) -> str:
-    """How many times the peer's rate is ours, or a dash when only one of the two was measured."""
+def ratios(results: Results, figure: Figure) -> list[str]:
+    """How many times the peer's rate is ours, and our cost the peer's; dashes when only one of the two was measured."""
     own, peer = results.rows.get((figure.key, OWN)), results.rows.get((figure.key, PEER))
-    if own is None or peer is None or not peer.median.result.rate:
-        return "-"
-    return f"{number(own.median.result.rate / peer.median.result.rate)}x"
+    if own is None or peer is None or not peer.median.result.rate or not own.median.cpu_us:
+        return ["-", "-"]
+    rate = own.median.result.rate / peer.median.result.rate
+    return [f"{number(rate)}x", f"{number(peer.median.cpu_us / own.median.cpu_us)}x"]
 
 
 def warnings(results: Results) -> list[str]:
@@ -71,7 +75,8 @@ def table(results: Results) -> Table:
         shown.add_column(server, justify="right")
         shown.add_column("p50 / p99 ms", justify="right")
         shown.add_column("CPU µs each", justify="right")
-    shown.add_column("ratio", justify="right")
+    for name in RATIOS:
+        shown.add_column(name, justify="right")
     for figure in results.figures:
         shown.add_row(*_cells(results, figure))
     return shown
@@ -86,7 +91,7 @@ def _cells(results: Results, figure: Figure) -> list[str]:
             f"{number(median.result.p50_ms)} / {number(median.result.p99_ms)}",
             number(median.cpu_us),
         ]
-    return [*cells, ratio(results, figure)]
+    return [*cells, *ratios(results, figure)]
 
 
 def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime, command: str) -> str:
@@ -96,7 +101,7 @@ def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime
     head = ["work"]
     for server in results.servers:
         head += [server, "p50 / p99 ms", "CPU µs each"]
-    parts.append(_markdown_table([*head, "ratio"], [_cells(results, figure) for figure in results.figures]))
+    parts.append(_markdown_table([*head, *RATIOS], [_cells(results, figure) for figure in results.figures]))
     found = warnings(results)
     parts.append("## Before you believe it\n")
     parts.append("".join(f"- {line}\n" for line in found) if found else "Nothing spoiled the windows.\n")
@@ -109,7 +114,10 @@ def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime
     return "\n".join(parts)
 
 
-WINDOW_HEAD = (
+WINDOW_RATIOS = ("rate", "CPU")
+"""The peer's and ours compared: so many times the rate, and so many times less processor time for each."""
+
+HEAD = (
     "figure",
     "server",
     "at once",
