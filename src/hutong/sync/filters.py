@@ -64,6 +64,7 @@ class FilterBody(Struct, frozen=True):
 _DECODER: Final = msgspec.json.Decoder(FilterBody)
 _PIECES: Final = re.compile(r"\\[.\\]|.", re.DOTALL)
 _ESCAPED: Final = ("\\.", "\\\\")
+_ESSENTIAL: Final = ("type", "event_id", "sender", "origin_server_ts", "state_key", "content")
 _CONTENT: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -159,11 +160,14 @@ class Filter:
         return (self._rooms is None or room_id in self._rooms) and room_id not in self._not_rooms
 
     def cut(self, event: bytes) -> bytes:
-        """`event` with the fields that `event_fields` names only. Cost: decodes and encodes; nothing without them."""
+        """`event` with what makes it an event and the fields that `event_fields` names.
+
+        Cost: decodes and encodes; nothing without `event_fields`.
+        """
         if self.fields is None:
             return event
         whole = _CONTENT.decode(event)
-        kept: dict[str, Any] = {}
+        kept = {name: {} if name == "content" else whole[name] for name in _ESSENTIAL if name in whole}
         for path in self.fields:
             _copy(whole, kept, path)
         return msgspec.json.encode(kept)

@@ -20,13 +20,17 @@ def choose(news: News, filter: Filter, pieces: Mapping[bytes, Piece], *, joined_
 
     `joined_since`: to a client that goes on from a token, a room that begins anew is a gap.
 
-    Of a timeline that begins anew, an event that cannot be read now ends it: what is older can be paged for later.
+    A timeline that begins anew ends where an event cannot be read now, or may not be seen: what is older can be paged
+    for, and the state before the timeline includes what changed in a hole.
     """
     shown: list[Event] = []
     cut = news.more or (news.fresh and (joined_since or news.own.from_seq > 1))
     for event in reversed(news.scanned):
         if not sees(news, event):
-            continue
+            if news.own_only:
+                continue
+            cut = True
+            break
         passes = admits(filter, event, pieces)
         if passes is None and news.fresh:
             cut = True

@@ -107,3 +107,5 @@ def test_who_was_away_between_two_joins_does_not_see_what_was_said_meanwhile() -
     told = news(own((7, 70, Membership.JOIN)), [*says(3), move(4, ALICE, Membership.LEAVE), *says(5, 8)])
     told.histories = Histories(moves, [(Seq(1), HistoryVisibility.JOINED)])
     assert [sees(told, e) for e in told.scanned] == [True, True, False, True]
+    assert chosen(told, EVERYTHING) == [8], "what changed in the hole is the state's to tell"
+    assert told.limited
