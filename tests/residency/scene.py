@@ -1,0 +1,150 @@
+"""A chat between three regions, in which everything that a person can say or choose is a string like no other."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.client import Client, Http, path
+from tests.support.process import HUTONG, environment
+
+AUDIT_S = 120.0
+
+
+@dataclass
+class Canaries:
+    """By leak path, the strings that went that way. `kept`: there is a sealed record that opens to them."""
+
+    hex: Callable[[int], str] = secrets.token_hex
+    kept: dict[str, str] = field(default_factory=dict)
+    passing: dict[str, str] = field(default_factory=dict)
+
+    def new(self, name: str, *, kept: bool = True) -> str:
+        """Only characters that any field takes."""
+        text = f"{name}.{self.hex(10)}"
+        (self.kept if kept else self.passing)[name] = text
+        return text
+
+
+@dataclass
+class Scene:
+    canaries: Canaries
+    alice: Client
+    bob: Client
+    carol: Client
+    room: str
+
+    @property
+    def people(self) -> Sequence[Client]:
+        return (self.alice, self.bob, self.carol)
+
+
+async def play(http: Http, canaries: Canaries) -> Scene:
+    """alice of cn, bob of eu and carol of ru do everything once, and read all of it."""
+    people = [await _arrive(http, canaries, *who) for who in (("alice", "cn"), ("bob", "eu"), ("carol", "ru"))]
+    alice, bob, carol = people
+    room = await alice.create_room(
+        preset="public_chat", name=canaries.new("room.name"), topic=canaries.new("room.topic"),
+        initial_state=[{"type": canaries.new("state.type"), "state_key": canaries.new("state.key"), "content": {}}],
+    )  # fmt: skip
+    await bob.join(room, reason=canaries.new("join.reason"))
+    await alice.invite(room, carol, reason=canaries.new("invite.reason"))
+    await carol.accept(room)
+    levels = await alice.get_state(room, "m.room.power_levels")
+    levels["events"] = {**levels.get("events", {}), canaries.new("power_levels.events"): 50}
+    await alice.set_state(room, "m.room.power_levels", levels)
+    for person in people:
+        await _speak(person, room, canaries)
+    for person in people:
+        await _read(person, room)
+    return Scene(canaries, alice, bob, carol, room)
+
+
+async def _arrive(http: Http, canaries: Canaries, name: str, region: str) -> Client:
+    local = canaries.new(f"{name}.localpart")
+    person = Client(http, local, region)
+    password = canaries.new(f"{name}.password", kept=False)
+    await person.register(
+        password=password, device_id=canaries.new(f"{name}.device"),
+        initial_device_display_name=canaries.new(f"{name}.device.name"),
+    )  # fmt: skip
+    canaries.passing[f"{name}.token"] = person.token
+    await person.ok(
+        "PUT", path("profile", person.user_id, "displayname"), {"displayname": canaries.new(f"{name}.displayname")},
+        headers={"User-Agent": canaries.new(f"{name}.user.agent", kept=False)},
+    )  # fmt: skip
+    asked = {"room": {"timeline": {"types": [canaries.new(f"{name}.filter")]}}}
+    await person.ok("POST", path("user", person.user_id, "filter"), asked)
+    data = {"words": canaries.new(f"{name}.account.data")}
+    await person.ok("PUT", path("user", person.user_id, "account_data", canaries.new(f"{name}.data.type")), data)
+    return person
+
+
+async def _speak(person: Client, room: str, canaries: Canaries) -> None:
+    name = person.name.partition(".")[0]
+    first = await person.send_event(
+        room, "m.room.message", {"msgtype": "m.text", "body": canaries.new(f"{name}.body")},
+        txn=canaries.new(f"{name}.transaction", kept=False),
+    )  # fmt: skip
+    # Long enough to be moved out of its row, with the canary where two pieces of it meet.
+    await person.send(room, "x" * 1_850 + canaries.new(f"{name}.long.body") + "y" * 3_000)
+    await person.send_event(room, canaries.new(f"{name}.event.type"), {"words": canaries.new(f"{name}.custom.content")})
+    reaction = {"rel_type": "m.annotation", "event_id": first, "key": canaries.new(f"{name}.reaction")}
+    await person.send_event(room, "m.reaction", {"m.relates_to": reaction})
+    thread = {"rel_type": "m.thread", "event_id": first}
+    await person.send(room, canaries.new(f"{name}.in.thread"), **{"m.relates_to": thread})
+    edit = {"rel_type": "m.replace", "event_id": first}
+    fresh = {"msgtype": "m.text", "body": canaries.new(f"{name}.edit")}
+    await person.send(room, "* " + fresh["body"], **{"m.new_content": fresh, "m.relates_to": edit})
+    slip = await person.send(room, canaries.new(f"{name}.redacted", kept=False))
+    await person.redact(room, slip, reason=canaries.new(f"{name}.redact.reason"))
+    await person.mark_read(room, first)
+    await person.type_in(room)
+    await person.ok(
+        "PUT", path("user", person.user_id, "rooms", room, "account_data", "org.example.notes"),
+        {"words": canaries.new(f"{name}.room.data")},
+    )  # fmt: skip
+
+
+async def _read(person: Client, room: str) -> None:
+    await person.sync(full_state=True)
+    await person.sync(filter=json.dumps({"room": {"timeline": {"limit": 100}}}))
+    await person.history(room)
+    await person.members(room)
+    for other in await person.joined_members(room):
+        await person.get(path("profile", other))
+
+
+@dataclass
+class Audited:
+    """What the command said, and its exit status."""
+
+    status: int
+    report: dict[str, Any]
+    error: str
+
+    def found(self, **wanted: str) -> list[dict[str, Any]]:
+        """The findings in which each of `wanted` stands."""
+        return [
+            finding for finding in self.report["findings"] if all(text in finding[key] for key, text in wanted.items())
+        ]
+
+
+async def audit(data: Path, *more: str | Path) -> Audited:
+    """`hutong audit residency --json` as a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        HUTONG, "audit", "residency", "--data", data, "--json", *more,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(AUDIT_S):
+            said, error = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise
+    assert process.returncode is not None
+    return Audited(process.returncode, json.loads(said) if said.strip() else {}, error.decode())

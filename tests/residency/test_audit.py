@@ -1,0 +1,45 @@
+"""The audit of a real node, after a chat across three regions in which every word is a canary."""
+
+import asyncio
+
+from hutong.residency.files import list_files
+from hutong.residency.markers import Kind, Marker, needles
+from hutong.residency.scanner import scan
+from tests.residency.conftest import Place
+from tests.residency.scene import audit
+
+
+async def test_a_chat_across_regions_leaves_no_word_in_clear(place: Place) -> None:
+    result = await audit(place.data)
+    assert (result.report["findings"], result.report["problems"]) == ([], []), result.error
+    assert result.status == 0
+    for region in ("cn", "eu", "ru"):
+        control = result.report["controls"][region]
+        assert control["met"] == control["markers"] > 20
+
+
+async def test_every_canary_opens_at_home_and_is_nowhere_else(place: Place) -> None:
+    listed = place.folder / "canaries.txt"
+    listed.write_text("\n".join(place.scene.canaries.kept.values()))
+    result = await audit(place.data, "--markers-file", listed)
+    assert (result.report["findings"], result.report["problems"]) == ([], []), result.error
+    assert result.status == 0
+
+
+async def test_what_is_never_kept_is_nowhere(place: Place) -> None:
+    """Passwords, tokens, transaction ids, user agents, redacted words: no record opens to them, nothing has them."""
+    texts = list(place.scene.canaries.passing.values())
+    # As content: of a token, which is random, its hash is kept, and may be.
+    forms = needles([Marker(Kind.CONTENT, "", text.encode()) for text in texts])
+    problems: list[str] = []
+    files = list_files(place.data, ["cn", "eu", "ru"], (), problems)
+
+    def read() -> list[str]:
+        names = [texts[needle.marker] for each in forms.values() for needle in each[:1]]
+        return [
+            f"{names[hit.needle]} in {scanned.file.shown} within {hit.path}"
+            for scanned in scan(list(forms), files, lambda _: None) for hit in scanned.hits
+        ]  # fmt: skip
+
+    assert await asyncio.to_thread(read) == []
+    assert problems == []
