@@ -64,7 +64,7 @@ class FilterBody(Struct, frozen=True):
 _DECODER: Final = msgspec.json.Decoder(FilterBody)
 _PIECES: Final = re.compile(r"\\[.\\]|.", re.DOTALL)
 _ESCAPED: Final = ("\\.", "\\\\")
-_ESSENTIAL: Final = ("type", "event_id", "sender", "origin_server_ts", "state_key", "content")
+_ESSENTIAL: Final[tuple[str, ...]] = ("type", "event_id", "sender", "origin_server_ts", "state_key", "content")
 _CONTENT: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -167,7 +167,7 @@ class Filter:
         if self.fields is None:
             return event
         whole = _CONTENT.decode(event)
-        kept = {name: {} if name == "content" else whole[name] for name in _ESSENTIAL if name in whole}
+        kept: dict[str, Any] = {name: {} if name == "content" else whole[name] for name in _ESSENTIAL if name in whole}
         for path in self.fields:
             _copy(whole, kept, path)
         return msgspec.json.encode(kept)

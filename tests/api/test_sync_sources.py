@@ -1,0 +1,176 @@
+"""The tail and the tables must tell a client the same, for any token and filter; and the tail without a query."""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hutong.http.request import Caller
+from hutong.node import Node, Slices
+from hutong.sync.filters import parse
+from hutong.sync.model import Ask
+from hutong.sync.service import Sync
+from hutong.sync.session import Sessions
+from tests.support.client import Client, Json
+
+Newcomer = Callable[..., Awaitable[Client]]
+FILTERS = [
+    {},
+    {"room": {"timeline": {"limit": 3}}},
+    {"room": {"timeline": {"limit": 4, "types": ["m.room.message", "m.room.topic"]}}},
+    {"room": {"timeline": {"limit": 2, "not_types": ["m.room.member"]}, "state": {"types": ["m.room.*"]}}},
+    {"room": {"timeline": {"limit": 50}, "ephemeral": {"types": []}}},
+]
+
+
+async def caller_of(node: Node, client: Client) -> tuple[Slices, Caller]:
+    for slices in node.slices.values():
+        if slices.cell.region.name == client.region:
+            return slices, await slices.accounts.sessions.resolve(client.token)
+    raise AssertionError(client.region)
+
+
+def late_comer(slices: Slices) -> Sync:
+    """The same cell as somebody finds it whose session is new: only the tables know what was before."""
+    sync = slices.sync
+    sessions = Sessions(sync.tail, sync.reads, slices.cell.directory.server_name)
+    return replace(sync, sessions=sessions)
+
+
+def plain(body: bytes) -> Json:
+    """An answer without what depends on the moment or on what the server may tell or not."""
+    found: Json = json.loads(body)
+    for sections in found.get("rooms", {}).values():
+        for told in sections.values():
+            for part in ("timeline", "state", "state_after"):
+                events = told.get(part, {}).get("events", [])
+                for event in events:
+                    event["unsigned"].pop("age")
+                if part != "timeline":
+                    events.sort(key=lambda event: str(event["event_id"]))
+            told.pop("summary", None)  # told when it may have changed, which the two know differently well
+    found.get("rooms", {}).pop("invite", None)
+    return found
+
+
+async def some_life(
+    people: list[Client], room: str, seed: int, steps: int, note: Callable[[], Awaitable[None]]
+) -> None:
+    """People talk, read, come and go."""
+    dice = random.Random(seed)
+    inside = set(range(len(people)))
+    sent: list[str] = []
+    for step in range(steps):
+        who = dice.choice(sorted(inside))
+        person = people[who]
+        match dice.choice(["say"] * 6 + ["topic", "name", "redact", "read", "private", "move", "note", "note"]):
+            case "say":
+                sent.append(await person.send(room, f"step {step}"))
+            case "topic":
+                await people[0].set_state(room, "m.room.topic", {"topic": f"step {step}"})
+            case "name":
+                await people[0].set_state(room, "m.room.name", {"name": f"step {step}"})
+            case "redact" if sent:
+                await people[0].redact(room, dice.choice(sent))
+            case "read" if sent:
+                await person.post(f"/rooms/{room}/receipt/m.read/{sent[-1]}")
+            case "private" if sent:
+                await person.post(f"/rooms/{room}/receipt/m.read.private/{sent[-1]}")
+            case "move" if who:
+                await person.leave(room)
+                if dice.random() < 0.7:
+                    await person.join(room)
+                else:
+                    inside.discard(who)
+            case _:
+                await note()
+    for who in range(len(people)):
+        if who not in inside:
+            await people[who].join(room)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_tail_and_tables_tell_the_same(node: Node, newcomer: Newcomer, seed: int) -> None:
+    people = [await newcomer(name, "cn") for name in ("alice", "bob", "carol")]
+    room = await people[0].create_room(preset="public_chat")
+    for person in people[1:]:
+        await person.join(room)
+    reader = people[1]
+    slices, who = await caller_of(node, reader)
+    await reader.sync()  # its session begins here, and the tail tells everything from here on
+    tokens: list[str] = []
+
+    async def note() -> None:
+        tokens.append((await reader.sync())["next_batch"])
+
+    await note()
+    await some_life(people, room, seed, 50, note)
+    await asyncio.sleep(0)
+    late = late_comer(slices)
+    for since in tokens:
+        for filter in FILTERS:
+            for state_after in (False, True):
+                ask = Ask(since=since, filter=parse(json.dumps(filter)), state_after=state_after)
+                by_tail = plain(await slices.sync.answer(who.account, who.device, ask))
+                by_tables = plain(await late.answer(who.account, who.device, ask))
+                late.sessions.end(who.account)
+                assert by_tail == by_tables, f"seed {seed}, since {since}, filter {filter}"
+
+
+async def test_a_message_by_the_tail_costs_no_statement(node: Node, alice: Client, newcomer: Newcomer) -> None:
+    dave = await newcomer("dave", "cn")
+    room = await alice.create_room(preset="public_chat")
+    await dave.join(room)
+    slices, who = await caller_of(node, dave)
+    ask = Ask(since=None, filter=parse("{}"))
+    answer = json.loads(await slices.sync.answer(who.account, who.device, ask))
+    await alice.send(room, "warm up: names and counts")
+    ask = Ask(since=answer["next_batch"], filter=parse("{}"), timeout_ms=5_000)
+    answer = json.loads(await slices.sync.answer(who.account, who.device, ask))
+    await alice.send(room, "the message")
+    before = slices.sync.reads.statements
+    ask = Ask(since=answer["next_batch"], filter=parse("{}"), timeout_ms=5_000)
+    body = await slices.sync.answer(who.account, who.device, ask)
+    assert b"the message" in body
+    assert slices.sync.reads.statements == before
+
+
+async def test_a_first_sync_costs_the_same_for_one_room_and_for_many(node: Node, alice: Client) -> None:
+    slices, who = await caller_of(node, alice)
+
+    async def statements() -> int:
+        late = late_comer(slices)
+        before = late.reads.statements
+        await late.answer(who.account, who.device, Ask(since=None, filter=parse("{}")))
+        late.sessions.end(who.account)
+        return late.reads.statements - before
+
+    first = await alice.create_room()
+    await alice.send(first, "hello")
+    one = await statements()
+    for _ in range(6):
+        await alice.send(await alice.create_room(), "hello")
+    assert await statements() == one
+    assert one <= 10
+
+
+async def test_who_waits_is_woken_by_their_rooms_only(node: Node, alice: Client, newcomer: Newcomer) -> None:
+    dave = await newcomer("dave", "cn")
+    await dave.create_room()
+    other = await alice.create_room()
+    slices, who = await caller_of(node, dave)
+    answer = json.loads(await slices.sync.answer(who.account, who.device, Ask(since=None, filter=parse("{}"))))
+    session = slices.sync.sessions.open(who.account, who.device)
+    woken: list[Any] = []
+    slices.cell.tail.subscribe(woken.append, session.watched)
+    since = session.last_pos
+    for number in range(5):
+        await alice.send(other, f"not for dave {number}")
+    assert session.last_pos == since
+    assert woken == []
+    slices.sync.sessions.close(session)
+    assert answer["next_batch"]
