@@ -1,4 +1,4 @@
-"""What a reader is told while the home of somebody's words cannot be reached: nothing false, nothing lost, no blanks."""
+"""What a reader is told while the home of somebody's words is cut off: nothing false, nothing lost, no blanks."""
 
 import asyncio
 from collections.abc import Callable, Iterator
