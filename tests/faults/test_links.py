@@ -123,6 +123,7 @@ async def test_what_was_said_during_a_cut_arrives_after_it(
     assert await carol.texts(lane) == await alice.texts(lane)
 
 
+@pytest.mark.xfail(strict=True, reason="a leaving is not yet kept for later while the room's home is away")
 async def test_leaving_succeeds_during_a_cut(alice: Client, carol: Client, lane: str, ways: Ways) -> None:
     ways.cut_off(RU)
     await carol.leave(lane)

@@ -13,6 +13,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from hutong.cells import tables
 from hutong.cells.codes import CellRole, ContentState, LogKind
+from hutong.cells.memory import Counters
 from hutong.cells.records import Envelope, Event, Member, ReceiptRow, Record, Words
 from hutong.engines.tables import Table
 from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, StateKeyCode, TypeCode
@@ -104,8 +105,10 @@ _EMPTY: dict[Any, Row] = {}
 class Batch:
     """The rows of one group commit. Later rows for the same key replace earlier ones, as one statement must have it."""
 
-    def __init__(self, head: Pos) -> None:
+    def __init__(self, head: Pos, counters: Counters = ({}, {})) -> None:
         self.first = head
+        self.counters = counters
+        """What they were before this batch, should it not be written."""
         self.head = head
         self.records: list[Record] = []
         self.bells: dict[CellNo, list[Bell]] = {}

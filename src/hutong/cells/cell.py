@@ -103,7 +103,7 @@ class Cell:
             room_code=blind.room_code,
             ref=self._ref,
             accounts_of=self.names.accounts_of,
-            out_numbers={},
+            out_numbers=self.memory.out_numbers,
         )
         self.writer = Writer(self.number, connect, self.memory, self.tail, self._committed)
         self.replication = Replication(

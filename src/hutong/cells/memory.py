@@ -18,9 +18,15 @@ from hutong.rooms.event_types import Membership
 from hutong.rooms.projection import Projection, decode
 
 ROOMS_MAX = 50_000
+Counters = tuple[dict[CellNo, int], dict[CellNo, int]]
+"""What `Memory.cursors` and `Memory.out_numbers` were."""
 StateKey = tuple[TypeCode, StateKeyCode]
 ReceiptKey = tuple[MemberRef, int, int]
 """Whose marker, its type, its thread."""
+
+
+_CURSORS = "SELECT src, n FROM in_cursor"
+_OUT_NUMBERS = "SELECT dest, max(n) AS n FROM out GROUP BY dest"
 
 
 class NotLoaded(Exception):
@@ -76,6 +82,8 @@ class Memory:
         """Ids of events that must never come to be: their sender's home was told so."""
         self.cursors: dict[CellNo, int] = {}
         """The last number ingested from the `out` of each other cell."""
+        self.out_numbers: dict[CellNo, int] = {}
+        """The last number given out in the `out` for each other cell."""
 
     def room(self, room: RoomNo) -> RoomState:
         """The room as the batch under way has made it. Raises NotLoaded."""
@@ -96,6 +104,22 @@ class Memory:
         """Forget `rooms`: what the tables say is the truth again."""
         for room in rooms:
             self._rooms.pop(room, None)
+
+    async def load_counters(self) -> None:
+        """Read them from the tables, while nobody writes."""
+        cursors, numbers = await self._pool.fetch(_CURSORS), await self._pool.fetch(_OUT_NUMBERS)
+        self.undo((), (dict(map(tuple, cursors)), dict(map(tuple, numbers))))
+
+    def counters(self) -> Counters:
+        """As they are now, for `undo`."""
+        return dict(self.cursors), dict(self.out_numbers)
+
+    def undo(self, rooms: Iterable[RoomNo], counters: Counters) -> None:
+        """Take back what a batch did that is not in the tables: a number given out but never written is a gap."""
+        self.drop(rooms)
+        for counter, before in zip((self.cursors, self.out_numbers), counters, strict=True):
+            counter.clear()
+            counter.update(before)
 
     def clear(self) -> None:
         self._rooms.clear()

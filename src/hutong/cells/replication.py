@@ -51,8 +51,6 @@ _OUT = f"""
     LEFT JOIN events e ON e.room = o.room AND e.seq = o.seq AND o.kind <> {OutKind.RECEIPT}
     LEFT JOIN rooms r ON r.room = o.room
     WHERE o.dest = $1 AND o.n > $2 ORDER BY o.n LIMIT $3"""
-_CURSORS = "SELECT src, n FROM in_cursor"
-_OUT_NUMBERS = "SELECT dest, max(n) AS n FROM out GROUP BY dest"
 _JSON = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -90,8 +88,7 @@ class Replication:
 
     async def load(self) -> None:
         """Read the counters, before the writer starts."""
-        self._memory.cursors.update({src: n for src, n in await self._pool.fetch(_CURSORS)})
-        self._home.out_numbers.update({dest: n for dest, n in await self._pool.fetch(_OUT_NUMBERS)})
+        await self._memory.load_counters()
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()

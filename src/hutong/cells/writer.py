@@ -148,7 +148,7 @@ class Writer:
                         entry.fail(error)
 
     async def _commit(self, entries: Sequence[_Entry[Any]]) -> None:
-        batch, formed, unloaded = Batch(self._tail.head), [], []
+        batch, formed, unloaded = Batch(self._tail.head, self._memory.counters()), [], []
         for entry in entries:
             try:
                 entry.result = entry.op.form(batch, self._memory)
@@ -157,6 +157,13 @@ class Writer:
                 unloaded.append(entry)
             except MatrixError as error:
                 entry.fail(error)
+            except Exception as error:
+                # A mistake of ours, perhaps half way: this batch cannot be trusted. The others, without it, anew.
+                log.exception("cell %s: %s could not be formed", self._cell, type(entry.op).__name__)
+                entry.fail(error)
+                self._undo(batch)
+                await self._again([other for other in entries if not other.answer.done()])
+                return
         batch.finish()
         if formed:
             await self._write(batch, formed)
@@ -167,6 +174,8 @@ class Writer:
         try:
             if not batch.empty:
                 await self._execute(batch)
+        except ValueError as error:  # of asyncpg: a value that its column cannot hold
+            await self._bisect(batch, entries, error)
         except (
             OSError,
             TimeoutError,
@@ -176,7 +185,7 @@ class Writer:
         ):
             await self._recover(batch, entries)
         except asyncpg.InsufficientResourcesError as error:
-            self._memory.drop(batch.touched)
+            self._undo(batch)
             log.error("cell %s: the database has no room: %s", self._cell, type(error).__name__)
             for entry in entries:
                 entry.fail(Unavailable("the database has no room to write", retry_after_ms=10_000))
@@ -184,6 +193,10 @@ class Writer:
             await self._bisect(batch, entries, error)
         else:
             self._publish(batch, entries)
+
+    def _undo(self, batch: Batch) -> None:
+        """Make memory what the tables say: `batch` is not in them."""
+        self._memory.undo(batch.touched, batch.counters)
 
     async def _execute(self, batch: Batch) -> None:
         if self._connection is None or self._connection.is_closed():
@@ -213,9 +226,9 @@ class Writer:
         if ready:
             await self._commit(ready)
 
-    async def _bisect(self, batch: Batch, entries: Sequence[_Entry[Any]], error: asyncpg.PostgresError) -> None:
+    async def _bisect(self, batch: Batch, entries: Sequence[_Entry[Any]], error: Exception) -> None:
         """One operation's rows are refused: find it, and let the others through."""
-        self._memory.drop(batch.touched)
+        self._undo(batch)
         if len(entries) > 1:
             middle = len(entries) // 2
             await self._again(entries[:middle])
@@ -241,9 +254,10 @@ class Writer:
         if landed and head == batch.head:
             self._publish(batch, entries)
             return
-        self._memory.drop(batch.touched)
+        self._undo(batch)
         if head != self._tail.head:  # somebody else held the lock meanwhile: what is in memory is old
             self._memory.clear()
+            await self._memory.load_counters()
             self._tail.reset(head)
         await self._again([entry for entry in entries if not entry.answer.done()])
 

@@ -75,7 +75,10 @@ class Posting:
         """
         check_size(said)
         if transaction is None:
-            return event_id_text(await self._new(author, room, room_home, said, None))
+            try:
+                return event_id_text(await self._new(author, room, room_home, said, None))
+            except _Unsettled as unsettled:
+                raise unsettled.error from None
         cell, device = self._cell, (author.account, author.device)
         key = cell.blind.transaction(transaction.path, transaction.id)
         event_id = await cell.transactions.begin(device, key)
