@@ -17,6 +17,7 @@ from hutong.ids import Pos, RoomNo, Seq
 _SYNC: Final = re.compile(r"h1\.([0-9a-f]{1,16})\.([0-9]{1,18})\.([0-9a-f]{1,16})\.([0-9]{1,18})", re.ASCII)
 _ROOM: Final = re.compile(r"r1\.([0-9a-f]{1,16})\.([0-9a-f]{12})\.([0-9]{1,18})", re.ASCII)
 _TAG_BYTES: Final = 6
+_TAGS_MAX: Final = 50_000
 _NOT_OURS: Final = "is no token of this server"
 
 
@@ -39,6 +40,7 @@ class Tokens:
         self.boot = boot
         self._gen = f"{gen:x}"
         self._key = key
+        self._tags: dict[RoomNo, str] = {}
 
     def sync(self, pos: Pos, eph: int) -> str:
         return f"h1.{self._gen}.{pos}.{self.boot:x}.{eph}"
@@ -78,4 +80,10 @@ class Tokens:
         return RoomToken(Seq(int(seq)))
 
     def _tag(self, room: RoomNo) -> str:
-        return digest(self._key, b"room token" + room.to_bytes(8, "big", signed=True), "sha256")[:_TAG_BYTES].hex()
+        tag = self._tags.get(room)
+        if tag is None:
+            if len(self._tags) >= _TAGS_MAX:
+                self._tags.clear()
+            raw = digest(self._key, b"room token" + room.to_bytes(8, "big", signed=True), "sha256")
+            tag = self._tags[room] = raw[:_TAG_BYTES].hex()
+        return tag

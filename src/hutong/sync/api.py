@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from falcon.asgi import Request, Response
 
@@ -28,6 +28,7 @@ class KeptFilters(Protocol):
 
 @dataclass(frozen=True)
 class SyncEndpoint:
+    waits: ClassVar = True
     syncs: Mapping[CellNo, Sync]
     kept: Mapping[CellNo, KeptFilters]
     filters: FilterCache = field(default_factory=FilterCache)

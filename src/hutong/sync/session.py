@@ -209,10 +209,8 @@ class Sessions:
         new = joined - session.watched
         self._tail.subscribe(session, new)
         self._tail.unsubscribe(session, session.watched - joined)
-        for room in new:
-            session.last[room] = self._tail.head  # it may have told something before anybody listened
-        for room in session.watched - joined:
-            session.last[room] = self._tail.head
+        for room in joined ^ session.watched:
+            session.last[room] = session.last_pos = self._tail.head  # it may have told something unheard
         session.watched = joined
 
     def _end_idle(self) -> None:
