@@ -15,8 +15,8 @@ MARKER_BYTES_MIN = 16
 """A shorter string would be met by chance, so it is counted and not searched. Full user ids are always searched."""
 PIECE_BYTES = 16
 """How much of a sealed record is looked for: its nonce and the first bytes of its ciphertext, like no others."""
-PART_BYTES = 24
-PARTS_MAX = 6
+PART_BYTES = MARKER_BYTES_MIN
+"""Content is cut into pieces of this size."""
 
 
 class Kind(StrEnum):
@@ -42,12 +42,14 @@ class Control:
 
 @dataclass(frozen=True)
 class Marker:
-    """A string searched for. `home`: the region of the person it belongs to, "" when nobody's."""
+    """A string searched for. `home`: the region of the person it belongs to, "" when nobody's. `rank`: when there are
+    too many, those of low rank are searched."""
 
     kind: Kind
     home: str
     text: bytes
     controls: tuple[Control, ...] = ()
+    rank: int = 0
 
     @property
     def searchable(self) -> bool:
@@ -62,32 +64,29 @@ class Needle:
     form: str
 
 
-def parts(text: str) -> Iterator[bytes]:
-    """What of `text` is searched: all of it when short, else pieces of it, so that an excerpt is found too.
+def parts(text: str) -> list[bytes]:
+    """The pieces of `text` that are searched: all of it, cut, so that an excerpt of twice the size is found too.
 
-    At most PARTS_MAX pieces of PART_BYTES each: the beginning, the end, and evenly between.
+    The most telling first: its beginning, its end, then those that halve what lies between.
     """
     whole = text.encode("utf-8", "surrogatepass")
     if len(whole) <= PART_BYTES:
-        yield whole
-        return
-    count = min(PARTS_MAX, -(-len(whole) // PART_BYTES))
-    for number in range(count):
-        start = (len(whole) - PART_BYTES) * number // (count - 1)
-        yield whole[start : start + PART_BYTES]
+        return [whole]
+    starts = [*range(0, len(whole) - PART_BYTES, PART_BYTES), len(whole) - PART_BYTES]
+    order = sorted(range(len(starts)), key=lambda place: (place != 0, place != len(starts) - 1, _coarseness(place)))
+    return [whole[starts[place] : starts[place] + PART_BYTES] for place in order]
+
+
+def _coarseness(place: int) -> int:
+    """Less for a place that a coarser ruler has a mark at."""
+    return -(place & -place)
 
 
 def choose(markers: Sequence[Marker], most: int) -> list[Marker]:
-    """`most` of the searchable `markers`: first those given and the people's, then parts of content, evenly."""
+    """`most` of the searchable `markers`: those given, user ids, names, then parts of content by their rank."""
+    kinds = [Kind.GIVEN, Kind.USER_ID, Kind.NAME, Kind.CONTENT]
     searchable = [marker for marker in markers if marker.searchable]
-    named = [marker for marker in searchable if marker.kind is not Kind.CONTENT]
-    content = [marker for marker in searchable if marker.kind is Kind.CONTENT]
-    named.sort(key=lambda marker: (marker.kind is not Kind.GIVEN, marker.kind is not Kind.USER_ID))
-    named = named[:most]
-    room = most - len(named)
-    if len(content) > room:
-        content = [content[len(content) * place // room] for place in range(room)]
-    return named + content
+    return sorted(searchable, key=lambda marker: (kinds.index(marker.kind), marker.rank))[:most]
 
 
 def needles(markers: Iterable[Marker]) -> dict[bytes, list[Needle]]:

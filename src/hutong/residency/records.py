@@ -21,6 +21,8 @@ PEOPLE_MAX = 20_000
 NEWEST_MAX = 5_000
 RANDOM_MAX = 5_000
 """Of a table's records an audit opens so many: the newest, and others at random. Of accounts, PEOPLE_MAX."""
+PIECES_MAX = 3_000
+"""Of one cell's records so many are looked for in other regions, whatever they open to."""
 TEXTS_MAX = 100_000
 """Of one cell. More are not kept, since far fewer are searched."""
 _FETCH = 1_000
@@ -48,6 +50,14 @@ class Sealed:
 
 
 @dataclass
+class Text:
+    """A string that sealed records opened to. `rank`: as in Marker."""
+
+    rank: int
+    controls: list[Control] = field(default_factory=list)
+
+
+@dataclass
 class Opened:
     """What one cell's sealed records opened to.
 
@@ -55,7 +65,8 @@ class Opened:
     sealed. `sampled`: (opened, all) by table and column, where not all were.
     """
 
-    texts: dict[tuple[Kind, bytes], list[Control]] = field(default_factory=dict)
+    texts: dict[tuple[Kind, bytes], "Text"] = field(default_factory=dict)
+    pieces: list[bytes] = field(default_factory=list)
     opened: int = 0
     gone: int = 0
     unopenable: dict[str, int] = field(default_factory=dict)
@@ -98,23 +109,26 @@ def _open(vault: Vault, region: Region, sealed: Sealed, found: Opened, given: Co
         found.unopenable[where] = found.unopenable.get(where, 0) + 1
         return
     found.opened += 1
+    if len(found.pieces) < PIECES_MAX:
+        found.pieces.append(sealed.piece)
     for word in words(sealed.table, sealed.column, plain, region.server_name):
         whole = word.text.encode("utf-8", "surrogatepass")
         for text in given:
             if text in whole:
                 _note(found, Kind.GIVEN, text, sealed)
         if len(found.texts) < TEXTS_MAX:
-            for part in (whole,) if word.kind is not Kind.CONTENT else parts(word.text):
-                _note(found, word.kind, part, sealed)
+            for rank, part in enumerate([whole] if word.kind is not Kind.CONTENT else parts(word.text)):
+                _note(found, word.kind, part, sealed, rank)
     for text in given:
         if text in plain:
             _note(found, Kind.GIVEN, text, sealed)
 
 
-def _note(found: Opened, kind: Kind, text: bytes, sealed: Sealed) -> None:
-    controls = found.texts.setdefault((kind, text), [])
-    if len(controls) < CONTROLS_MAX and sealed.control not in controls:
-        controls.append(sealed.control)
+def _note(found: Opened, kind: Kind, part: bytes, sealed: Sealed, rank: int = 0) -> None:
+    text = found.texts.setdefault((kind, part), Text(rank))
+    text.rank = min(text.rank, rank)
+    if len(text.controls) < CONTROLS_MAX and sealed.control not in text.controls:
+        text.controls.append(sealed.control)
 
 
 async def _sealed(
@@ -146,14 +160,15 @@ async def _sealed(
 
 def markers(region: str, opened: Sequence[Opened], common: Mapping[bytes, object]) -> list[Marker]:
     """The markers of one region. Texts of `common` are words of the software itself, and nobody's."""
-    merged: dict[tuple[Kind, bytes], list[Control]] = {}
+    merged: dict[tuple[Kind, bytes], Text] = {}
     for each in opened:
-        for key, controls in each.texts.items():
-            merged.setdefault(key, []).extend(controls)
+        for key, text in each.texts.items():
+            into = merged.setdefault(key, Text(text.rank))
+            into.controls = [*into.controls, *text.controls][:CONTROLS_MAX]
     return [
-        Marker(kind, region, text, tuple(controls[:CONTROLS_MAX]))
-        for (kind, text), controls in merged.items()
-        if kind in (Kind.USER_ID, Kind.GIVEN) or text not in common
+        Marker(kind, region, part, tuple(text.controls), text.rank)
+        for (kind, part), text in merged.items()
+        if kind in (Kind.USER_ID, Kind.GIVEN) or part not in common
     ]
 
 

@@ -228,6 +228,7 @@ class _Audit:
             report.notes.append(f"{len(chosen):,} of {searchable:,} searchable strings were searched: people first.")
         self._markers += chosen
         pieces = {(marker.home, control.piece) for marker in chosen for control in marker.controls}
+        pieces |= {(region, piece) for region, each in opened.items() for found in each for piece in found.pieces}
         self._markers += [Marker(Kind.SEALED, home, piece) for home, piece in sorted(pieces)]
 
     # --- reading ---

@@ -2,20 +2,12 @@
 
 import base64
 import hashlib
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hutong.residency.markers import (
-    MARKER_BYTES_MIN,
-    PART_BYTES,
-    PARTS_MAX,
-    Kind,
-    Marker,
-    base64_phases,
-    needles,
-    parts,
-)
+from hutong.residency.markers import MARKER_BYTES_MIN, PART_BYTES, Kind, Marker, base64_phases, choose, needles, parts
 
 
 @given(st.binary(min_size=MARKER_BYTES_MIN, max_size=100), st.binary(max_size=20), st.binary(max_size=20))
@@ -26,13 +18,32 @@ def test_one_of_the_phases_is_in_every_base64(text: bytes, before: bytes, after:
 
 
 @given(st.text(max_size=400))
-def test_parts_are_pieces_of_the_text_with_its_beginning_and_its_end(text: str) -> None:
+def test_parts_cover_the_text_and_begin_with_its_ends(text: str) -> None:
     whole = text.encode("utf-8", "surrogatepass")
-    pieces = list(parts(text))
-    assert 1 <= len(pieces) <= PARTS_MAX
+    pieces = parts(text)
     assert whole.startswith(pieces[0])
-    assert whole.endswith(pieces[-1])
+    assert whole.endswith(pieces[min(1, len(pieces) - 1)])
     assert all(piece in whole and len(piece) <= PART_BYTES for piece in pieces)
+    assert len(pieces) == max(1, -(-len(whole) // PART_BYTES))
+
+
+@given(st.integers(0, 1_000), st.integers(0, 2_000))
+def test_an_excerpt_of_twice_the_size_holds_a_part(start: int, seed: int) -> None:
+    text = Random(seed).randbytes(1_000).hex()
+    excerpt = text[start : start + 2 * PART_BYTES - 1].encode()
+    assert any(part in excerpt for part in parts(text))
+
+
+def test_when_there_are_too_many_people_come_first_and_every_text_keeps_its_beginning() -> None:
+    content = [
+        Marker(Kind.CONTENT, "cn", part, rank=rank)
+        for number in range(10)
+        for rank, part in enumerate(parts(f"{number} " + "a long letter to the family, " * 20))
+    ]
+    people = [Marker(Kind.USER_ID, "cn", b"@li:cn.localhost"), Marker(Kind.NAME, "cn", b"Li of the old plum tree")]
+    chosen = choose([*content, *people], 12)
+    assert chosen[:2] == people
+    assert {marker.text[:1] for marker in chosen[2:]} == {b"%d" % number for number in range(10)}
 
 
 def test_a_short_name_is_not_searched_and_a_short_user_id_is() -> None:
