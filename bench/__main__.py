@@ -156,7 +156,8 @@ def _show(console: Console, results: Results, facts: dict[str, str]) -> None:
     for server, settings in results.settings.items():
         told = ", ".join(f"{name} {settings[name]}" for name in ("fsync", "synchronous_commit") if name in settings)
         console.print(f"{server} {settings.get('version', '')}: {told}", highlight=False, soft_wrap=True)
-    console.print(report.table(results), soft_wrap=not console.is_terminal)
+    for table in report.tables(results):
+        console.print(table)
     for figure in results.figures:
         ceiling = results.rows[figure.key, report.CEILING].median
         console.print(

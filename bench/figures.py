@@ -30,7 +30,7 @@ class Plan:
         return replace(self, rounds=rounds)
 
 
-DEFAULT = Plan(rounds=3, window_s=8.0, warm_s=2.0, step_s=4.0)
+DEFAULT = Plan(rounds=3, window_s=6.0, warm_s=2.0, step_s=3.0)
 QUICK = Plan(rounds=3, window_s=2.0, warm_s=0.5, step_s=1.0)
 
 

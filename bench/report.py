@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.figures import Figure, Plan
@@ -67,31 +68,28 @@ def warnings(results: Results) -> list[str]:
     return found
 
 
-def table(results: Results) -> Table:
-    """The comparison, for a terminal."""
-    shown = Table(title="medians", title_justify="left")
-    shown.add_column("work")
-    for server in results.servers:
-        shown.add_column(server, justify="right")
-        shown.add_column("p50 / p99 ms", justify="right")
-        shown.add_column("CPU µs each", justify="right")
-    for name in RATIOS:
-        shown.add_column(name, justify="right")
+def tables(results: Results) -> Iterable[Table]:
+    """The medians, a table for each figure, for a terminal of eighty columns."""
     for figure in results.figures:
-        shown.add_row(*_cells(results, figure))
-    return shown
+        shown = Table(title=figure.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+        shown.add_column("server", min_width=9)
+        for name in ("per second", "p50 / p99 ms", "CPU µs each", *RATIOS):
+            shown.add_column(name, justify="right", min_width=10)
+        for server in results.servers:
+            ratio = ratios(results, figure) if server == OWN else []
+            shown.add_row(server, *_median(results, figure, server), *ratio)
+        yield shown
+
+
+def _median(results: Results, figure: Figure, server: str) -> list[str]:
+    median = results.rows[figure.key, server].median
+    latency = f"{number(median.result.p50_ms)} / {number(median.result.p99_ms)}"
+    return [number(median.result.rate), latency, number(median.cpu_us)]
 
 
 def _cells(results: Results, figure: Figure) -> list[str]:
-    cells = [figure.title]
-    for server in results.servers:
-        median = results.rows[figure.key, server].median
-        cells += [
-            number(median.result.rate),
-            f"{number(median.result.p50_ms)} / {number(median.result.p99_ms)}",
-            number(median.cpu_us),
-        ]
-    return [*cells, *ratios(results, figure)]
+    medians = [cell for server in results.servers for cell in _median(results, figure, server)]
+    return [figure.title, *medians, *ratios(results, figure)]
 
 
 def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime, command: str) -> str:
@@ -114,10 +112,7 @@ def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime
     return "\n".join(parts)
 
 
-WINDOW_RATIOS = ("rate", "CPU")
-"""The peer's and ours compared: so many times the rate, and so many times less processor time for each."""
-
-HEAD = (
+WINDOW_HEAD = (
     "figure",
     "server",
     "at once",

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from io import StringIO
 
 import psutil
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
 
 from bench import report
 from bench.figures import DEFAULT, Sends
@@ -107,3 +109,15 @@ def test_what_the_benchmark_itself_uses_is_no_load_of_others() -> None:
     usage = meter.close()
     assert usage.server_cpu_s == 0
     assert usage.others_cpu_s >= 0
+
+
+def test_a_terminal_of_eighty_columns_shows_every_figure() -> None:
+    found = results(hutong=row(10_000), synapse=row(100), ceiling=row(99_999))
+    console = Console(width=80, record=True, file=StringIO())
+    for table in report.tables(found):
+        console.print(table)
+    text = console.export_text()
+    assert "5,000" in text
+    assert "100x" in text
+    assert "durable sends/s, 64 at once, 20 rooms" in text
+    assert "…" not in text
