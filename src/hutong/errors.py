@@ -100,6 +100,13 @@ class Conflict(MatrixError):
     errcode = "M_UNKNOWN"
 
 
+class GivenUp(MatrixError):
+    """The event was settled as not sent before it arrived: it never comes to be. Between cells only."""
+
+    status = 409
+    errcode = "HUTONG_GIVEN_UP"
+
+
 class LimitExceeded(MatrixError):
     """Too much at once; `retry_after_ms` also becomes the `Retry-After` header."""
 

@@ -16,7 +16,7 @@ from hutong.cells.memory import Memory, NotLoaded, RoomState
 from hutong.cells.messages import Draft, RefReply
 from hutong.cells.reads import Reads
 from hutong.cells.records import Envelope, Event, Member, Txn
-from hutong.errors import NotFound, Unavailable
+from hutong.errors import GivenUp, NotFound, Unavailable
 from hutong.ids import (
     AccountNo,
     CellNo,
@@ -157,7 +157,7 @@ class AppendOp:
         if memory.room(self._room) is not self._state or self._prepared is None:
             raise NotLoaded
         if self._draft.event_id in memory.voided:
-            raise NotFound("this event was given up before it arrived; send it anew")
+            raise GivenUp("this event was given up before it arrived")
         check(self._state, self._prepared)
         if self._txn is not None:
             batch.txn(self._txn.account, self._txn.device, self._txn.key, self._draft.event_id, self._draft.minute)

@@ -10,7 +10,8 @@ import asyncpg
 from hutong import config
 from hutong.cells.append import AppendOp, Home
 from hutong.cells.batch import Batch
-from hutong.cells.codes import CellRole
+from hutong.cells.codes import CellRole, ContentState
+from hutong.cells.decisions import Decisions
 from hutong.cells.directory import Directory
 from hutong.cells.link import InProcessLinks, LinkDown
 from hutong.cells.memory import Memory
@@ -46,7 +47,7 @@ from hutong.cells.view import View
 from hutong.cells.words import WordsReader
 from hutong.cells.writer import Writer
 from hutong.errors import NotFound, RegionAway
-from hutong.ids import CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
+from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
 from hutong.rooms import event_types
 from hutong.vault.blind import BlindIndex
 from hutong.vault.keystore import Keystore
@@ -118,8 +119,7 @@ class Cell:
             names=self.names,
             link=self.link,
         )
-        self.sending: set[bytes] = set()
-        """Events on their way to another cell, which nobody must settle meanwhile."""
+        self.deciding = Decisions()
         self.on_erased: list[Callable[[RoomNo, MemberRef], None]] = []
         """Each drops what it keeps in memory of a person in a room."""
         self._chores: list[asyncio.Task[None]] = []
@@ -260,17 +260,23 @@ class Cell:
         while True:
             try:
                 for event_id, room, home, account in await self.reads.pending():
-                    if event_id in self.sending:
-                        continue
-                    seq = await self.link.call(self.cell_of(home), Settle(room=room, event_id=event_id))
-                    await self.settled(event_id, account, seq)
+                    if not self.deciding.on(event_id):
+                        async with self.deciding.about(event_id):
+                            await self._settle(event_id, room, home, account)
             except LinkDown:
                 pass  # its turn comes again
             except Exception:
                 log.exception("cell %s: pending content could not be settled", self.number)
             await asyncio.sleep(SETTLE_EVERY_S)
 
-    async def settled(self, event_id: bytes, account: Any, seq: Seq | None) -> None:
+    async def _settle(self, event_id: bytes, room: RoomNo, home: HomeNo, account: AccountNo) -> None:
+        row = (await self.reads.contents([event_id])).get(event_id)
+        if row is None or row[1] != ContentState.PENDING:
+            return  # it was decided while we waited for our turn
+        seq = await self.link.call(self.cell_of(home), Settle(room=room, event_id=event_id))
+        await self.settled(event_id, account, seq)
+
+    async def settled(self, event_id: bytes, account: AccountNo, seq: Seq | None) -> None:
         """The room's home has said what became of an event: its content stays, or goes with its transaction."""
         if seq is not None:
             await self.writer.submit(ContentLive(event_id=event_id))

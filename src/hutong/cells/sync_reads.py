@@ -125,6 +125,9 @@ _UNREAD = f"""
     LEFT JOIN LATERAL (
         SELECT notes FROM events e WHERE e.room = w.room AND e.seq <= base.seq ORDER BY e.seq DESC LIMIT 1
     ) at_base ON true"""
+_MARKER = """
+    SELECT e.event_id FROM receipts r JOIN events e ON e.room = r.room AND e.seq = r.seq
+    WHERE r.room = $1 AND r.ref = $2 AND r.rtype = $3 AND r.thread = 0"""
 _COUNTS = f"""
     SELECT room, count(*) FILTER (WHERE membership = {Membership.JOIN}) AS joined,
         count(*) FILTER (WHERE membership = {Membership.INVITE}) AS invited
@@ -268,6 +271,11 @@ class SyncReads:
             row = ReceiptRow(room=room, ref=ref, rtype=rtype, thread=thread, seq=seq, minute=minute, pos=pos)
             found.setdefault(room, []).append(row)
         return found
+
+    async def marker(self, room: RoomNo, ref: MemberRef, rtype: ReceiptType) -> bytes | None:
+        """The id of the event at which somebody's unthreaded marker stands; None: nowhere that this cell knows."""
+        rows = await self._fetch(_MARKER, room, ref, int(rtype))
+        return rows[0]["event_id"].bytes if rows else None
 
     async def account_data(
         self, account: AccountNo, since: Pos, upto: Pos, anew: Collection[RoomNo] = ()

@@ -15,6 +15,7 @@ import asyncpg
 from hutong.cells.batch import Batch
 from hutong.cells.memory import Memory, NotLoaded
 from hutong.cells.tail import Tail
+from hutong.engines.databases import AWAY
 from hutong.errors import MatrixError, Unavailable
 from hutong.ids import CellNo, Pos
 
@@ -176,13 +177,7 @@ class Writer:
                 await self._execute(batch)
         except ValueError as error:  # of asyncpg: a value that its column cannot hold
             await self._bisect(batch, entries, error)
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.InterfaceError,
-            asyncpg.PostgresConnectionError,
-            asyncpg.OperatorInterventionError,
-        ):
+        except AWAY:
             await self._recover(batch, entries)
         except asyncpg.InsufficientResourcesError as error:
             self._undo(batch)

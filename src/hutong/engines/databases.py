@@ -10,6 +10,14 @@ import asyncpg
 from hutong.engines.migrations import GEN_MAX, Rev, migrate
 from hutong.ids import CellNo
 
+AWAY: tuple[type[Exception], ...] = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    TimeoutError,
+)
+"""What a statement raises when the database is away, restarts, or does not answer."""
 POOL_MIN, POOL_MAX = 2, 10
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0

@@ -14,7 +14,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from hutong.errors import MatrixError, MissingToken, UnknownToken, Unrecognized
+from hutong.errors import MatrixError, MissingToken, Unavailable, UnknownToken, Unrecognized
 from hutong.http.failures import error_body, retry_after, where
 from hutong.http.limits import RateLimiter, rule_for
 from hutong.http.request import JSON_BYTES_MAX, Caller, Request, Response, client_address, on_disconnect, request_region
@@ -50,6 +50,7 @@ def build_app(
     json_bytes_max: int = JSON_BYTES_MAX,
     region_name: Callable[[CellNo], str] = str,
     clock: Callable[[], float] = perf_counter,
+    engine_errors: tuple[type[Exception], ...] = (),
 ) -> falcon.asgi.App[Request, Response]:
     """The application that answers `routes`: pairs of a path template and a resource with `on_get`, `on_put` ...
 
@@ -60,7 +61,7 @@ def build_app(
 
     `authenticate` turns an access token into a Caller or raises; `authenticate_cached` may answer first, without a task
     switch. `hosts` maps host names to regions. `json_bytes_max` is for bodies whose endpoint names no limit.
-    `region_name` and `clock` (seconds) serve `observe`.
+    `region_name` and `clock` (seconds) serve `observe`. `engine_errors`: what an engine that is away raises (503).
     """
     lower = {host.lower(): region for host, region in (hosts or {}).items()}
     edge = Edge(authenticate, authenticate_cached, lower, limiter, observe, json_bytes_max, region_name, clock)
@@ -70,6 +71,8 @@ def build_app(
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _framework)
     app.add_error_handler(MatrixError, _told)
+    for kind in engine_errors:
+        app.add_error_handler(kind, _engine_away)
     for template, resource in routes:
         edge.rules[template] = _rules(template, resource)
         app.add_route(template, resource)
@@ -190,6 +193,12 @@ async def _framework(req: Request, resp: Response, error: falcon.HTTPError, para
         error_answer(resp, Unrecognized("path: nothing is served here"))
     else:
         error_answer(resp, MatrixError(error.title or "the request cannot be understood", status=error.status_code))
+
+
+async def _engine_away(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+    """A database that is away for a moment: the client may try the same again."""
+    log.warning("%s %s must be tried again: %s", req.method, req.uri_template or UNMATCHED, where(error))
+    error_answer(resp, Unavailable("the database cannot be reached at the moment"))
 
 
 async def _unexpected(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:

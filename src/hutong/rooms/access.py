@@ -81,6 +81,8 @@ class Access:
         Raises: BadParam for no room id, Forbidden (403) for a room that they never were in, or that is none.
         """
         room, member = await self._look(account, room_id)
+        if member.forgotten:
+            raise Forbidden("you have forgotten this room")
         if member.membership == Membership.JOIN:
             return Seat(room=room, member=member)
         if member.membership in (Membership.LEAVE, Membership.BAN) and await self._was_in(room, member):

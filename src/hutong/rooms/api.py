@@ -24,6 +24,7 @@ from hutong.ids import CellNo
 from hutong.membership.service import Memberships
 from hutong.rooms.creation import CreateRoom, Creation, Creator
 from hutong.rooms.service import Rooms
+from hutong.rooms.structural import is_user_id
 
 PREFIX = "/_matrix/client/v3"
 ROOM = PREFIX + "/rooms/{room_id}"
@@ -114,6 +115,8 @@ class StateEndpoint:
         content = event_content(raw)
         cell = self.cells[who.cell]
         if event_type == "m.room.member":
+            if not is_user_id(state_key):
+                raise BadParam("state_key", "of m.room.member must be a user id")
             event_id = await cell.memberships.set(who, room_id, state_key, content)
         else:
             event_id = await cell.rooms.set_state(who, room_id, event_type, state_key, raw.strip(), content)
@@ -146,7 +149,7 @@ class MessagesEndpoint:
         who = caller(req)
         backwards = query_choice(req, "dir", ("b", "f")) == "b"
         wanted = PageFilter.read(query_text(req, "filter", max=65_536))
-        limit = query_int(req, "limit", PAGE_DEFAULT, 1, PAGE_MAX)
+        limit = max(query_int(req, "limit", PAGE_DEFAULT, 0, PAGE_MAX), 1)
         page = await self.cells[who.cell].rooms.messages(
             who,
             room_id,

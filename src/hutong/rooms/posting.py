@@ -14,7 +14,7 @@ from hutong.cells.link import LinkDown
 from hutong.cells.messages import Append, Draft, RefReply
 from hutong.cells.ops import ContentLive, StageContent
 from hutong.cells.records import Member, Txn, Words, pack, unpack
-from hutong.errors import BadParam, MatrixError, TooLarge
+from hutong.errors import BadParam, GivenUp, MatrixError, TooLarge
 from hutong.ids import AccountNo, DeviceNo, HomeNo, RoomNo, Seq, event_id_bytes, event_id_text, new_id
 from hutong.rooms import event_types
 from hutong.rooms.event_types import Relation
@@ -81,11 +81,10 @@ class Posting:
                 raise unsettled.error from None
         cell, device = self._cell, (author.account, author.device)
         key = cell.blind.transaction(transaction.path, transaction.id)
-        event_id = await cell.transactions.begin(device, key)
-        if event_id is not None:
-            if cell.cell_of(room_home) != cell.number:
-                await self._resume(author, room, room_home, said, event_id)
-            return event_id_text(event_id)
+        while (event_id := await cell.transactions.begin(device, key)) is not None:
+            at_home = cell.cell_of(room_home) == cell.number
+            if at_home or await self._resume(author, room, room_home, said, event_id):
+                return event_id_text(event_id)
         made: bytes | None = None
         try:
             made = await self._new(author, room, room_home, said, Txn(author.account, author.device, key))
@@ -116,24 +115,29 @@ class Posting:
             minute=draft.minute,
             txn=txn,
         )
-        cell.sending.add(event_id)
-        try:
+        async with cell.deciding.about(event_id):
             await cell.writer.submit(stage)
-            await self._send(author, room, room_home, draft)
-        finally:
-            cell.sending.discard(event_id)
+            try:
+                await self._send(author, room, room_home, draft)
+            except MatrixError:
+                await cell.settled(event_id, author.account, None)
+                raise
         return event_id
 
     async def _send(self, author: Author, room: RoomNo, room_home: HomeNo, draft: Draft) -> None:
-        """The second and the third commit of an event that goes abroad."""
+        """The second and the third commit of an event that goes abroad.
+
+        Raises: MatrixError when the room's home refuses it for good, _Unsettled when nobody knows.
+        """
         cell = self._cell
         dest = cell.cell_of(room_home)
         try:
             seq = await cell.link.call(dest, Append(room=room, draft=draft))
         except LinkDown:
             raise _Unsettled(draft.event_id, cell.away(dest)) from None
-        except MatrixError:
-            await cell.settled(draft.event_id, author.account, None)
+        except MatrixError as error:
+            if error.status >= 500:  # its database was lost half way: the event may be there
+                raise _Unsettled(draft.event_id, error) from None
             raise
         await self._arrived(room, seq, draft.event_id)
 
@@ -142,17 +146,29 @@ class Posting:
         if not await self._cell.replication.wait_for(room, seq, ARRIVAL_WAIT_S):
             await self._cell.writer.submit(ContentLive(event_id=event_id))
 
-    async def _resume(self, author: Author, room: RoomNo, room_home: HomeNo, said: Said, event_id: bytes) -> None:
-        """The same transaction again: if nobody knows what became of the first one, send that very event again."""
+    async def _resume(self, author: Author, room: RoomNo, room_home: HomeNo, said: Said, event_id: bytes) -> bool:
+        """The same transaction again: if nobody knows what became of the first one, send that very event again.
+
+        Returns whether it came to be; otherwise it was given up, and the transaction may make a new one.
+        """
         cell = self._cell
-        row = (await cell.reads.contents([event_id])).get(event_id)
-        if row is None or row[1] != ContentState.PENDING:
-            return
-        words = unpack(cell.vault.open(author.account, event_id, row[2]))
-        try:
-            await self._send(author, room, room_home, draft_of(event_id, author.member, said, words, cell))
-        except _Unsettled as unsettled:
-            raise unsettled.error from None
+        async with cell.deciding.about(event_id):
+            row = (await cell.reads.contents([event_id])).get(event_id)
+            if row is None:  # given up, which takes the transaction away; or redacted, which leaves it
+                return await cell.reads.txn_of(author.account, event_id) is not None
+            if row[1] != ContentState.PENDING:
+                return True
+            words = unpack(cell.vault.open(author.account, event_id, row[2]))
+            try:
+                await self._send(author, room, room_home, draft_of(event_id, author.member, said, words, cell))
+            except _Unsettled as unsettled:
+                raise unsettled.error from None
+            except MatrixError as error:
+                await cell.settled(event_id, author.account, None)
+                if error.errcode != GivenUp.errcode:
+                    raise
+                return False
+        return True
 
 
 class _Unsettled(Exception):

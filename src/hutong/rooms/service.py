@@ -219,7 +219,7 @@ class Rooms:
             return place.seq
         if isinstance(place, SyncToken):
             return await self.cell.reads.seq_at(seat.room.room, place.pos)
-        return default
+        raise BadParam(field, "is a token of before this server's data was restored, or of another region; begin anew")
 
     async def _senders(self, seat: Seat, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes]:
         """The m.room.member of those who speak on a page, for clients that load members lazily."""
