@@ -21,7 +21,7 @@ import msgspec
 
 from hutong import config
 from hutong.accounts import api as accounts_api
-from hutong.accounts.account_data import AccountData
+from hutong.accounts.account_data import AccountData, Computed
 from hutong.accounts.erasure import Erasure
 from hutong.accounts.filters import Filters
 from hutong.accounts.homes import CellAccounts, Homes
@@ -39,7 +39,7 @@ from hutong.cells.names import People
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tokens import Tokens
 from hutong.config import Config
-from hutong.engines.databases import Database, open_database
+from hutong.engines.databases import AWAY, Database, open_database
 from hutong.engines.node_lock import NodeLock
 from hutong.engines.postgres import EmbeddedPostgres
 from hutong.http import health, landing, metrics, openapi
@@ -218,12 +218,14 @@ class Node:
         rooms = Rooms(cell, access, posting, show, tokens, accounts.user_id)
 
         # Receipts, typing, sync.
+        sync_reads = SyncReads(database.pool)
         receipts = Receipts(
             writer=cell.writer,
             view=cell.view,
             reads=cell.reads,
             link=cell.link,
             home=cell.home,
+            markers=sync_reads.marker,
             now=lambda: cell.minute,
         )
         board = TypingBoard(asyncio.get_running_loop(), cell.tail.nudge)
@@ -238,7 +240,6 @@ class Node:
 
         pieces = Pieces(cell.words, cell.names, cell.view, show.governing)
         cell.on_erased.append(pieces.forget)
-        sync_reads = SyncReads(database.pool)
         sync = Sync(
             tail=cell.tail,
             reads=sync_reads,
@@ -258,9 +259,8 @@ class Node:
         # Accounts, which end sessions, show profiles and leave rooms.
         login_sessions = Sessions(settings, store, vault, blind, now, random)
         login_sessions.ended.append(lambda caller: sync.sessions.end(caller.account, caller.device))
-        account_data = AccountData(
-            AccountDataLog(cell.writer, cell.reads), vault, blind, {"m.push_rules": push_rules}, now, random
-        )
+        computed: dict[str, Computed] = {"m.push_rules": push_rules, "m.fully_read": receipts.fully_read}
+        account_data = AccountData(AccountDataLog(cell.writer, cell.reads), vault, blind, computed, now, random)
         erasure = Erasure(
             store, accounts, login_sessions, keystore, vault, Departure(cell, memberships), now, random,
             grace_hours=self.config.erasure_grace_hours,
@@ -319,6 +319,7 @@ class Node:
             hosts={host: region.name for region in settings.local_regions for host in region.hosts},
             limiter=limiter,
             observe=figures.observe,
+            engine_errors=AWAY,
             json_bytes_max=settings.limits.request_bytes_max,
             region_name=lambda cell: next(r.name for r in settings.regions if r.number == cell // 256),
         )

@@ -74,6 +74,11 @@ async def test_the_fully_read_marker_is_account_data_of_the_room(alice: Client, 
         {"type": "m.fully_read", "content": {"event_id": event}}
     ]
     assert told["rooms"]["join"][room]["unread_notifications"]["notification_count"] == 0
+    where = path("user", alice.user_id, "rooms", room, "account_data", "m.fully_read")
+    assert await alice.ok("GET", where) == {"event_id": event}
+    elsewhere = await alice.create_room()
+    missing = await alice.get(path("user", alice.user_id, "rooms", elsewhere, "account_data", "m.fully_read"))
+    assert (missing.status, missing.errcode) == (404, "M_NOT_FOUND")
 
 
 async def test_a_threaded_receipt_names_its_thread(alice: Client, room: str) -> None:

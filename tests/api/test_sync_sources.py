@@ -121,6 +121,50 @@ async def test_tail_and_tables_tell_the_same(node: Node, newcomer: Newcomer, see
                 assert by_tail == by_tables, f"seed {seed}, since {since}, filter {filter}"
 
 
+@pytest.mark.parametrize("seed", [11, 12])
+async def test_a_timeline_and_the_pages_before_it_are_the_room(newcomer: Newcomer, seed: int) -> None:
+    people = [await newcomer(name, region) for name, region in (("alice", "cn"), ("bob", "cn"), ("carol", "eu"))]
+    room = await people[0].create_room(preset="public_chat")
+    for person in people[1:]:
+        await person.join(room)
+    reader = people[0]
+    tokens: list[str] = []
+
+    async def note() -> None:
+        tokens.append((await reader.sync())["next_batch"])
+
+    await note()
+    await some_life(people, room, seed, 40, note)
+    whole = [event["event_id"] for event in await reader.history(room, "f", page=100)]
+    assert len(whole) == len(set(whole))
+    for since in [None, *tokens]:
+        body = await reader.sync(since, filter={"room": {"timeline": {"limit": 3}}})
+        told = body.get("rooms", {}).get("join", {}).get(room)
+        if told is None or not told["timeline"]["events"]:
+            continue
+        shown = [event["event_id"] for event in told["timeline"]["events"]]
+        at = whole.index(shown[0])
+        assert whole[at : at + len(shown)] == shown
+        assert at + len(shown) == len(whole), "the answer reaches the end of the room"
+        page = await reader.messages(room, "b", limit=5, **{"from": told["timeline"]["prev_batch"]})
+        before = [event["event_id"] for event in reversed(page["chunk"])]
+        assert before == whole[max(at - 5, 0) : at]
+
+
+async def test_a_poll_ends_when_its_client_hangs_up(node: Node, alice: Client) -> None:
+    slices, who = await caller_of(node, alice)
+    since = (await alice.sync())["next_batch"]
+    session = slices.sync.sessions.open(who.account, who.device)
+    waiting = asyncio.create_task(alice.sync(since, timeout=60_000))
+    async with asyncio.timeout(10):
+        while session.polls < 2:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        while session.polls > 1:
+            await asyncio.sleep(0.01)
+    slices.sync.sessions.close(session)
+
+
 async def test_a_message_by_the_tail_costs_no_statement(node: Node, alice: Client, newcomer: Newcomer) -> None:
     dave = await newcomer("dave", "cn")
     room = await alice.create_room(preset="public_chat")

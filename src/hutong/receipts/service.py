@@ -1,6 +1,6 @@
 """What a receipt may point at, and who hears of it. Client-Server API v1.19, "Receipts" and "Fully read markers"."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from hutong.cells.records import Envelope, Member
 from hutong.cells.view import RoomInfo, View
 from hutong.cells.writer import Writer
 from hutong.errors import BadParam, Forbidden, RegionAway
-from hutong.ids import AccountNo, Minute, RoomNo, Seq, event_id_bytes
+from hutong.ids import AccountNo, MemberRef, Minute, RoomNo, Seq, event_id_bytes, event_id_text
 from hutong.rooms.event_types import Membership, Relation
 
 TYPES: Final = {
@@ -34,6 +34,8 @@ class Receipts:
     reads: Reads
     link: Link
     home: Home
+    markers: Callable[[RoomNo, MemberRef, ReceiptType], Awaitable[bytes | None]]
+    """The id of the event at which somebody's marker stands."""
     now: Callable[[], Minute]
 
     async def mark(
@@ -57,6 +59,12 @@ class Receipts:
         )
         if await self.writer.submit(moved) and rtype == ReceiptType.READ:
             self._tell_home(room, moved)
+
+    async def fully_read(self, account: AccountNo, room: RoomNo) -> bytes | None:
+        """The content of `m.fully_read` in the account data of `room`; None while there is no marker."""
+        member = await self.view.member(account, room)
+        marked = None if member is None else await self.markers(room, member.ref, ReceiptType.FULLY_READ)
+        return None if marked is None else b'{"event_id":"' + event_id_text(marked).encode() + b'"}'
 
     async def heard(self, _: Any, moved: ReceiptMoved) -> None:
         """A member of another cell has read a room that is at home here. Public receipts only."""

@@ -115,13 +115,16 @@ class Assembler:
         shown = []
         for event in events:
             piece = self._look.pieces.get(event.env.event_id)
-            if piece is None or (matcher is not None and not self._passes(matcher, news, piece)):
+            if piece is None or (matcher is not None and not self._belongs(matcher, piece)):
                 continue
             whole = render.closed(piece.fragment, self._unsigned(news, event, piece))
             shown.append(self._look.ask.filter.cut(whole))
         return shown
 
-    def _passes(self, matcher: Matcher, news: News, piece: Piece) -> bool:
+    def _belongs(self, matcher: Matcher, piece: Piece) -> bool:
+        """Whether the filter lets a piece of state pass. A key that went with its author's words is no key."""
+        if piece.state_key is None:
+            return False
         return matcher.all or matcher.admits(piece.type, piece.sender, piece.content)
 
     def _unsigned(self, news: News, event: Event, piece: Piece) -> bytes | None:
