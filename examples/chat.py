@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 
-from nio import AsyncClient, InviteMemberEvent, LoginError, MatrixRoom, RegisterErrorResponse, RoomMessageText
+from nio import AsyncClient, InviteMemberEvent, LoginError, MatrixRoom, RegisterResponse, RoomMessageText
 
 NODE = os.environ.get("HUTONG_URL", "http://localhost:8008")
 PORTS = {"cn": 1, "eu": 2, "ru": 3}  # of the demo: each region also listens on a port of its own, after the node's
@@ -22,7 +22,7 @@ async def chat(region: str, name: str, whom: str | None = None) -> None:
     me = AsyncClient(f"{host}:{int(port) + PORTS[region]}", name)
     if isinstance(await me.login(PASSWORD), LoginError):
         registered = await me.register(name, PASSWORD)
-        if isinstance(registered, RegisterErrorResponse):
+        if not isinstance(registered, RegisterResponse):
             sys.exit(f"{name} can neither log in nor register: {registered.message}")
 
     async def show(room: MatrixRoom, event: RoomMessageText) -> None:

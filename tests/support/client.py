@@ -4,6 +4,7 @@ Every verb succeeds or raises `Refused`; every answer is held against the specif
 """
 
 import asyncio
+import io
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -100,7 +101,7 @@ class Http:
         *,
         token: str = "",
         query: Mapping[str, Any] | None = None,
-        raw: bytes | None = None,
+        raw: bytes | io.BytesIO | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """`target` is a path from `/_`, or one below `/_matrix/client/v3`, percent-encoded; `raw` goes as it is."""

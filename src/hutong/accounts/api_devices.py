@@ -189,7 +189,8 @@ async def _proven(
 
 
 def _shown(device: Device) -> dict[str, Any]:
-    shown: dict[str, Any] = {"device_id": device.device_id, "last_seen_ts": device.seen * 60_000}
+    # No address is kept; some clients refuse a list without the field.
+    shown: dict[str, Any] = {"device_id": device.device_id, "last_seen_ts": device.seen * 60_000, "last_seen_ip": ""}
     if device.name is not None:
         shown["display_name"] = device.name
     return shown
