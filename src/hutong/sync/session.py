@@ -159,10 +159,10 @@ class Sessions:
     async def _load(self, session: Session) -> None:
         self._tail.subscribe(session, (), (session.account,))
         session.moved.clear()
-        session.resets, head = self._tail.resets, self._tail.head
+        resets, head = self._tail.resets, self._tail.head
         rows = await self._reads.my_rooms(session.account, head)
         session.rooms = {row.room: self._own(row) for row in rows}
-        session.loaded = head
+        session.resets, session.loaded = resets, head
         self._watch(session)
 
     async def _read_moves(self, session: Session) -> None:

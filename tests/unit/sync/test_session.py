@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Collection
 
+import pytest
+
 from hutong.cells.codes import LogKind
 from hutong.cells.records import Record
 from hutong.cells.sync_reads import MyRoom
@@ -22,8 +24,11 @@ class Tables:
     def __init__(self) -> None:
         self.rooms: list[MyRoom] = []
         self.reads = 0
+        self.away = False
 
     async def my_rooms(self, account: AccountNo, upto: Pos, only: Collection[RoomNo] | None = None) -> list[MyRoom]:
+        if self.away:
+            raise ConnectionError
         self.reads += 1
         return [row for row in self.rooms if row.pos <= upto and (only is None or row.room in only)]
 
@@ -132,6 +137,28 @@ async def test_rooms_are_read_anew_after_the_tail_forgot_everything() -> None:
     tail.reset(Pos(90))
     await all.refresh(session)
     assert (tables.reads, session.loaded) == (2, 90)
+    all.stop()
+
+
+async def test_a_session_whose_rooms_could_not_be_read_reads_them_again() -> None:
+    tail, tables = Tail(Pos(15)), Tables()
+    tables.member(1, 10, Membership.JOIN)
+    all = sessions(tail, tables)
+    session = all.open(ACCOUNT, PHONE)
+    tables.away = True
+    with pytest.raises(ConnectionError):
+        await all.refresh(session)
+    tables.away = False
+    await all.refresh(session)
+    assert set(session.rooms) == {ROOM}
+    tables.member(2, 20, Membership.LEAVE)
+    publish(tail, Record(pos=Pos(20), kind=LogKind.EVENT, room=ROOM, event=move(2, ALICE, Membership.LEAVE)), moved(21))
+    tables.away = True
+    with pytest.raises(ConnectionError):
+        await all.refresh(session)
+    tables.away = False
+    await all.refresh(session)
+    assert session.rooms[ROOM].history[-1].membership == Membership.LEAVE
     all.stop()
 
 
