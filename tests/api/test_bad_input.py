@@ -112,7 +112,7 @@ WRONG_TYPES: list[tuple[str, str, Any, str]] = [
     ("PUT", "state/m.room.member/{me}", {"membership": "visiting"}, "membership"),
     ("PUT", "state/m.room.member/{me}", {}, "membership"),
     ("PUT", "state/m.room.member/{me}", {"membership": 1}, "membership"),
-    ("PUT", "state/m.room.member/not-an-id", {"membership": "invite"}, "not a user id"),
+    ("PUT", "state/m.room.member/not-an-id", {"membership": "invite"}, "state_key"),
     ("PUT", "state/m.room.power_levels", {"users": 5}, "users"),
 ]
 
@@ -213,7 +213,6 @@ async def test_a_page_token_of_another_room_is_none_here(bob: Client, room: str)
         ({}, "dir"),
         ({"dir": "b", "limit": "many"}, "limit"),
         ({"dir": "b", "limit": "-1"}, "limit"),
-        ({"dir": "b", "limit": "0"}, "limit"),
         ({"dir": "b", "limit": "٣"}, "limit"),
         ({"dir": "b", "filter": "{"}, "filter"),
         ({"dir": "b", "filter": "[]"}, "filter"),
@@ -226,7 +225,7 @@ async def test_a_page_asked_for_wrongly(bob: Client, room: str, query: dict[str,
     assert field in answer.error, answer
 
 
-@pytest.mark.parametrize("limit", [1, 1_000_000_000, 10**30])
+@pytest.mark.parametrize("limit", [0, 1_000_000_000, 10**30])
 async def test_a_page_of_any_size_has_a_bounded_size(bob: Client, room: str, limit: int) -> None:
     got = await bob.messages(room, limit=limit)
     assert len(got["chunk"]) <= 1_000
