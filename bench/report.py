@@ -73,8 +73,13 @@ def tables(results: Results) -> Iterable[Table]:
     for figure in results.figures:
         shown = Table(title=figure.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
         shown.add_column("server", min_width=9)
-        for name in ("per second", "p50 / p99 ms", "CPU µs each", *RATIOS):
-            shown.add_column(name, justify="right", min_width=10)
+        for name, width in (
+            ("per second", 10),
+            ("p50 / p99 ms", 15),
+            ("CPU µs each", 11),
+            *zip(RATIOS, (6, 6), strict=True),
+        ):
+            shown.add_column(name, justify="right", min_width=width)
         for server in results.servers:
             ratio = ratios(results, figure) if server == OWN else []
             shown.add_row(server, *_median(results, figure, server), *ratio)

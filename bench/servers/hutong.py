@@ -1,6 +1,8 @@
 """hutong from this working tree, as an operator starts it: one region, its embedded PostgreSQL, limits off."""
 
+import asyncio
 import importlib.metadata
+import subprocess
 import sys
 from pathlib import Path
 
@@ -52,7 +54,20 @@ class Hutong:
 
     async def settings(self) -> dict[str, str]:
         return {
-            "version": importlib.metadata.version("hutong"),
+            "version": await asyncio.to_thread(_version),
             "process": "one, one region of one cell; rate limits off, everything else as it comes",
             **await postgres.settings(EmbeddedPostgres(self._data / "cn" / "postgres").dsn("cell0")),
         }
+
+
+def _version() -> str:
+    """The version, and the commit of the working tree that is measured, if git knows one."""
+    version = importlib.metadata.version("hutong")
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return f"{version}, {described.stdout.strip()}" if described.returncode == 0 else version

@@ -55,7 +55,7 @@ class Synapse:
         return [self._process.pid, *postgres.postmasters(self._directory / "postgres")]
 
     async def settings(self) -> dict[str, str]:
-        version = await _run([str(HOME / "bin" / "python"), "-c", "import synapse; print(synapse.__version__)"])
+        version = await _run([str(HOME / "bin" / "python"), "-c", PRINT_VERSION])
         return {
             "version": version.strip(),
             "process": "one, no workers; cache factor 2; presence, statistics, user directory and federation off",
@@ -63,6 +63,7 @@ class Synapse:
         }
 
 
+PRINT_VERSION = "from importlib.metadata import version; print(version('matrix-synapse'))"
 LOGGING = {
     "version": 1,
     "handlers": {"console": {"class": "logging.StreamHandler"}},
