@@ -1,12 +1,15 @@
 """The audit of a real node, after a chat across three regions in which every word is a canary."""
 
 import asyncio
+import re
 
 from hutong.residency.files import list_files
 from hutong.residency.markers import Kind, Marker, needles
+from hutong.residency.placements import PAGE
 from hutong.residency.scanner import scan
 from tests.residency.conftest import Place
 from tests.residency.scene import audit
+from tests.support.process import HUTONG, environment
 
 
 async def test_a_chat_across_regions_leaves_no_word_in_clear(place: Place) -> None:
@@ -43,3 +46,19 @@ async def test_what_is_never_kept_is_nowhere(place: Place) -> None:
 
     assert await asyncio.to_thread(read) == []
     assert problems == []
+
+
+async def test_the_page_shows_what_the_command_prints(place: Place) -> None:
+    """The output in docs/residency.md, with other numbers."""
+    process = await asyncio.create_subprocess_exec(
+        HUTONG, "audit", "residency", "--data", place.data, stdout=asyncio.subprocess.PIPE, env=environment()
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0
+    shown = re.search(r"<!-- output: hutong audit residency -->\n```\n(.+?)```", PAGE.read_text(), re.DOTALL)
+    assert shown is not None
+    assert _masked(printed.decode()) == _masked(shown[1].partition("\n")[2])
+
+
+def _masked(text: str) -> list[str]:
+    return [" ".join(re.sub(r"[\d.,]+( ?(B|kB|MB|GB)\b)?", "N", line).split()) for line in text.splitlines()]

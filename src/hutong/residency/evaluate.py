@@ -24,14 +24,23 @@ _LINES_BYTES_MAX = 64 << 20
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r\x1b")
 
 
+_WORDS = (Kind.GIVEN, Kind.USER_ID, Kind.NAME, Kind.CONTENT)
+"""Kinds that one leak has several of: a user id holds a name, and a state key is content. The most telling is first."""
+
+
 @dataclass
 class _Leak:
-    """Strings of one kind and home in one file; `path` and `form` are those of the least hidden one."""
+    """What is in one file of one home: markers by kind, and where the most telling, least hidden of them is."""
 
-    offset: int
+    kind: Kind
     path: tuple[str, ...]
+    offset: int
     form: str
-    markers: set[int] = field(default_factory=set)
+    markers: dict[Kind, set[int]] = field(default_factory=dict)
+
+    def rank(self) -> tuple[int, int, int]:
+        telling = _WORDS.index(self.kind) if self.kind in _WORDS else 0
+        return telling, len(self.path), self.offset
 
 
 @dataclass
@@ -39,7 +48,7 @@ class Met:
     """What the scan met: strings in clear, and which sealed records at home."""
 
     pieces: set[bytes] = field(default_factory=set)
-    leaks: dict[tuple[File, Kind, str], _Leak] = field(default_factory=dict)
+    leaks: dict[tuple[File, Kind | None, str], _Leak] = field(default_factory=dict)
     named: set[File] = field(default_factory=set)
     """Files whose name is not to be repeated."""
 
@@ -56,18 +65,22 @@ class Met:
             return
         if hit.path[:1] == (FILE_NAME,):
             self.named.add(file)
-        leak = self.leaks.setdefault((file, marker.kind, marker.home), _Leak(hit.offset, hit.path, needle.form))
-        leak.markers.add(needle.marker)
-        if (len(hit.path), hit.offset) < (len(leak.path), leak.offset):
-            leak.offset, leak.path, leak.form = hit.offset, hit.path, needle.form
+        key = (file, None if marker.kind in _WORDS else marker.kind, marker.home)
+        fresh = _Leak(marker.kind, hit.path, hit.offset, needle.form)
+        known = self.leaks.get(key)
+        if known is not None:
+            fresh.markers = known.markers
+        if known is None or fresh.rank() < known.rank():
+            self.leaks[key] = fresh
+        fresh.markers.setdefault(marker.kind, set()).add(needle.marker)
 
     def findings(self, relations: Mapping[str, Mapping[str, str]]) -> list[Finding]:
         """`relations`: the names of tables and indexes, by region and by path within its cluster."""
         found = []
-        for (file, kind, home), leak in self.leaks.items():
-            topic = {Kind.ROOT_KEY: "root-keys", Kind.SEALED: "sealed-copies"}.get(kind, _TOPICS[file.place])
-            how = "a copy, still sealed" if kind is Kind.SEALED else leak.form
-            what = phrase(kind, how, leak.path, home, len(leak.markers))
+        for (file, _, home), leak in self.leaks.items():
+            topic = {Kind.ROOT_KEY: "root-keys", Kind.SEALED: "sealed-copies"}.get(leak.kind, _TOPICS[file.place])
+            counts = {kind: len(leak.markers[kind]) for kind in Kind if kind in leak.markers}
+            what = phrase(leak.kind, leak.form, leak.path, home, counts)
             where = self._where(file, leak, relations.get(file.region, {}))
             found.append(Finding(file.region, file.place, where, what, topic))
         return found

@@ -1,7 +1,7 @@
 """What an audit found, as records, as JSON and for reading. It never repeats a word that it found."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -147,17 +147,23 @@ def _table(report: Report) -> Table:
     return table
 
 
-def phrase(kind: Kind, form: str, path: Sequence[str], home: str, count: int) -> str:
-    """`a name, in clear, within gzip, of a person whose home is cn`."""
+def phrase(kind: Kind, form: str, path: Sequence[str], home: str, counts: Mapping[Kind, int]) -> str:
+    """`a name, in clear, within gzip, of a person whose home is cn`. `counts`: of every kind that was met there."""
     hidden = "".join(f", within {step}" for step in reversed(path) if step != FILE_NAME)
-    one, many = _WORDS[kind]
-    what = one if count == 1 else f"{count:,} {many}"
+    if kind is Kind.SEALED:
+        form = "a copy, still sealed"
     whose = ""
     if kind is Kind.ROOT_KEY:
         whose = f", of {home}"
     elif kind is not Kind.GIVEN:
-        whose = f", of {'a person' if count == 1 else 'people'} whose home is {home}"
-    return f"{what}, {form}{hidden}{whose}"
+        whose = f", of {'a person' if counts[kind] == 1 else 'people'} whose home is {home}"
+    others = ", ".join(_counted(other, count) for other, count in counts.items() if other is not kind)
+    return f"{_counted(kind, counts[kind])}, {form}{hidden}{whose}{f' (also {others})' if others else ''}"
+
+
+def _counted(kind: Kind, count: int) -> str:
+    one, many = _WORDS[kind]
+    return one if count == 1 else f"{count:,} {many}"
 
 
 _WORDS = {
