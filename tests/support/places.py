@@ -1,5 +1,6 @@
 """Where a node of the tests lives: ports nobody else has, and a data folder its PostgreSQL may enter."""
 
+import random
 import shutil
 import socket
 import tempfile
@@ -9,19 +10,19 @@ from pathlib import Path
 
 PORTS = 4
 """The demo listens on N for all regions, and on N+1 to N+3 for each."""
+PORTS_TO_CHOOSE_FROM = (12_000, 32_000)
 
 
 def free_ports(count: int = PORTS) -> int:
-    """The first of `count` neighbouring ports that are free at this moment."""
+    """The first of `count` neighbouring ports that are free at this moment.
+
+    They lie below those that the system gives to outgoing connections, or one of these may take a port meanwhile.
+    """
     while True:
+        port = random.SystemRandom().randrange(*PORTS_TO_CHOOSE_FROM)
         with ExitStack() as open_sockets:
-            first = open_sockets.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port + count > 65_535:
-                continue
             try:
-                for offset in range(1, count):
+                for offset in range(count):
                     open_sockets.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
             except OSError:
                 continue

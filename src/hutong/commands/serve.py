@@ -49,6 +49,7 @@ INTERRUPTED = 130
 def serve(data: Path | None, config_file: Path | None, port: int | None, host: str | None, region: str | None) -> None:
     """Serve until stopped, by Ctrl-C or SIGTERM."""
     config = load(config_file, data, port=port, host=host, region=region)
+    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     forbid_core_dumps()
     raise_open_files()
     logs.start(config.log, ((region.name, config.logs_dir(region.name)) for region in config.local_regions))
@@ -100,7 +101,7 @@ async def _started(config: Config, stop: asyncio.Event) -> "Node | None":
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """An event that the first SIGINT or SIGTERM sets. The second ends the process at once; the next start recovers."""
+    """An event that the first signal to end sets. The second ends the process at once; the next start recovers."""
     stop = asyncio.Event()
 
     def on_signal() -> None:
@@ -109,8 +110,9 @@ def _stop_on_signals() -> asyncio.Event:
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants to outlive its terminal
+            loop.add_signal_handler(number, on_signal)
     return stop
 
 
