@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 SOCKET = "control.sock"
 LINE_BYTES_MAX = 64 << 20
 ANSWER_SECONDS_MAX = 600.0
+SOCKET_PATH_BYTES_MAX = 107
 
 Operation = Callable[["Node", Mapping[str, Any]], Awaitable[object]]
 
@@ -119,6 +120,9 @@ async def _answer(config: Config, asked: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _short(folder: Path) -> Iterator[str]:
     """A short name for `folder`: the path of a socket has at most 107 bytes."""
+    if len(os.fsencode(folder)) + len(SOCKET) < SOCKET_PATH_BYTES_MAX:
+        yield str(folder)
+        return
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{opened}"

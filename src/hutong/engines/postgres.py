@@ -10,6 +10,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -136,7 +137,8 @@ class EmbeddedPostgres:
         if found.other_user:
             os.chown(fresh, found.uid, found.gid)
         command = [str(found.server / "initdb"), "--username", ADMIN, "--auth-local=trust", "--auth-host=reject"]
-        command += ["--encoding=UTF8", "--locale=C", "--data-checksums", "--sync-method=syncfs", "--no-instructions"]
+        command += ["--encoding=UTF8", "--locale=C", "--data-checksums", "--no-instructions"]
+        command += ["--sync-method=syncfs"] if sys.platform == "linux" else []
         with _reachable(fresh, found) as (path, inherited):
             result = subprocess.run(
                 [*command, "--pgdata", path],
@@ -322,6 +324,8 @@ def _environment() -> dict[str, str]:
 
 def _processes_in(directory: Path) -> set[int]:
     """The processes whose working directory is `directory`: a PostgreSQL server and its children are there."""
+    if sys.platform != "linux":
+        return _server_in(directory)
     try:
         wanted = directory.stat()
     except FileNotFoundError:
@@ -336,6 +340,16 @@ def _processes_in(directory: Path) -> set[int]:
             if (here.st_dev, here.st_ino) == (wanted.st_dev, wanted.st_ino) and _is_postgres(name):
                 found.add(int(name))
     return found
+
+
+def _server_in(directory: Path) -> set[int]:
+    """The server that the lock file in `directory` names, if it lives: all that can be told without /proc."""
+    try:
+        pid = (directory / "postmaster.pid").read_text().split("\n")[0]
+    except FileNotFoundError:
+        return set()
+    said = subprocess.run(["ps", "-p", pid, "-o", "comm="], capture_output=True, text=True, check=False).stdout
+    return {int(pid)} if said.strip().endswith("postgres") else set()
 
 
 def _is_postgres(pid: str) -> bool:
