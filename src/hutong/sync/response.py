@@ -117,7 +117,7 @@ class Assembler:
             piece = self._look.pieces.get(event.env.event_id)
             if piece is None or (matcher is not None and not self._belongs(matcher, piece)):
                 continue
-            whole = render.closed(piece.fragment, self._unsigned(news, event, piece))
+            whole = render.closed(piece.fragment, self._unsigned(news, event, piece, in_timeline=matcher is None))
             shown.append(self._look.ask.filter.cut(whole))
         return shown
 
@@ -127,7 +127,7 @@ class Assembler:
             return False
         return matcher.all or matcher.admits(piece.type, piece.sender, piece.content)
 
-    def _unsigned(self, news: News, event: Event, piece: Piece) -> bytes | None:
+    def _unsigned(self, news: News, event: Event, piece: Piece, *, in_timeline: bool) -> bytes | None:
         look, env = self._look, event.env
         prev_content = replaces = because = None
         if env.redacted_by is not None:
@@ -143,7 +143,7 @@ class Assembler:
         return render.unsigned(
             age_ms=self._now_ms - piece.ts_ms,
             transaction_id=self._transaction(look.session.device, env.event_id) if own else None,
-            membership=timeline.membership_at(news, news.histories, env.seq).text,
+            membership=timeline.membership_at(news, env.seq).text if in_timeline else None,
             prev_content=prev_content,
             replaces_state=replaces,
             redacted_because=because,

@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from hutong.cells.records import Event
-from hutong.cells.sync_reads import Histories
 from hutong.ids import Seq
 from hutong.rooms.event_types import HISTORY_VISIBILITY, HistoryVisibility, Membership
 from hutong.rooms.visibility import visible
@@ -90,12 +89,8 @@ def value_at(moves: Moves, seq: Seq, default: int) -> int:
     return moves[at - 1][1] if at else default
 
 
-def membership_at(news: News, histories: Histories | None, seq: Seq) -> Membership:
-    """The reader's membership after event `seq`."""
-    if histories is not None:
-        return Membership(value_at(histories.membership, seq, Membership.LEAVE))
-    found = Membership.JOIN
-    for move in news.own.history:
-        if move.seq <= seq:
-            found = Membership(move.membership)
-    return found
+def membership_at(news: News, seq: Seq) -> Membership:
+    """The reader's membership after an event of the timeline: joined until the last move, unless a history says more."""
+    if news.histories is not None:
+        return Membership(value_at(news.histories.membership, seq, Membership.LEAVE))
+    return Membership(news.moment.membership) if seq >= news.moment.seq else Membership.JOIN
