@@ -6,6 +6,7 @@ integers, random ids or keyed hashes has no room for a word, and there is no oth
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import lgamma, log
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,6 +28,8 @@ _PRINTABLE = bytes(range(32, 127))
 _RANDOM_PART = 0.37
 """Of random bytes so many are printable ASCII. Of words nearly all are."""
 _WORDS_PART = 0.7
+_CHANCE = 1e-6
+"""What is less likely than this did not come about by chance."""
 _TYPES = {"int8": "bigint", "int4": "integer", "int2": "smallint", "bool": "boolean", "int8[]": "bigint[]"}
 
 OBJECTS = """
@@ -142,10 +145,12 @@ def wrong_column(column: Column, values: Sequence[Any], minute: int) -> str | No
 
 
 def _not_random(values: Collection[bytes], what: str) -> str | None:
-    """Random values that are too alike, or are words."""
+    """Random values that are too alike, or are words. One that stands in many rows was still drawn only once."""
+    values = set(values)
     worded = sum(len(value.translate(None, _PRINTABLE)) == 0 for value in values)
     expected = sum(_RANDOM_PART ** len(value) for value in values)
-    if worded > 3 + 4 * expected:
+    # The chance of so many or more, by Poisson's law.
+    if worded > 4 * expected and worded * log(expected) - lgamma(worded + 1) < log(_CHANCE):
         return f"{worded} of {len(values)} {what} are printable text"
     together = b"".join(values)
     printable = len(together) - len(together.translate(None, _PRINTABLE))
