@@ -12,6 +12,8 @@ from tests.support.client import Client, Http, path
 from tests.support.process import HUTONG, environment
 
 AUDIT_S = 120.0
+CLEAN: tuple[int, list[Any], list[str], str] = (0, [], [], "")
+"""The outcome of an audit that found nothing and could look everywhere."""
 
 
 @dataclass
@@ -125,6 +127,11 @@ class Audited:
     status: int
     report: dict[str, Any]
     error: str
+
+    @property
+    def outcome(self) -> tuple[int, list[Any], list[str], str]:
+        """Status, findings, problems, and what went to standard error: (0, [], [], "") of a clean audit."""
+        return self.status, self.report.get("findings", []), self.report.get("problems", []), self.error
 
     def found(self, **wanted: str) -> list[dict[str, Any]]:
         """The findings in which each of `wanted` stands."""

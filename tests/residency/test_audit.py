@@ -8,14 +8,14 @@ from hutong.residency.markers import Kind, Marker, needles
 from hutong.residency.placements import PAGE
 from hutong.residency.scanner import scan
 from tests.residency.conftest import Place
-from tests.residency.scene import audit
+from tests.residency.scene import CLEAN, audit
+from tests.support.client import path
 from tests.support.process import HUTONG, environment
 
 
 async def test_a_chat_across_regions_leaves_no_word_in_clear(place: Place) -> None:
     result = await audit(place.data)
-    assert (result.report["findings"], result.report["problems"]) == ([], []), result.error
-    assert result.status == 0
+    assert result.outcome == CLEAN
     for region in ("cn", "eu", "ru"):
         control = result.report["controls"][region]
         assert control["met"] == control["markers"] > 20
@@ -25,8 +25,7 @@ async def test_every_canary_opens_at_home_and_is_nowhere_else(place: Place) -> N
     listed = place.folder / "canaries.txt"
     listed.write_text("\n".join(place.scene.canaries.kept.values()))
     result = await audit(place.data, "--markers-file", listed)
-    assert (result.report["findings"], result.report["problems"]) == ([], []), result.error
-    assert result.status == 0
+    assert result.outcome == CLEAN
 
 
 async def test_what_is_never_kept_is_nowhere(place: Place) -> None:
@@ -46,6 +45,31 @@ async def test_what_is_never_kept_is_nowhere(place: Place) -> None:
 
     assert await asyncio.to_thread(read) == []
     assert problems == []
+
+
+async def test_beside_a_node_that_works_records_come_and_go(place: Place) -> None:
+    """What changed while the files were read fails no control, and what came is in no other place either."""
+    scene = place.scene
+    done = asyncio.Event()
+
+    async def work() -> int:
+        rounds = 0
+        while not done.is_set():
+            rounds += 1
+            for person in scene.people:
+                name = {"displayname": f"The name of {person.name}, number {rounds}"}
+                await person.ok("PUT", path("profile", person.user_id, "displayname"), name)
+                said = await person.send(scene.room, f"Message {rounds} of {person.name}, soon to be gone")
+                await person.redact(scene.room, said)
+        return rounds
+
+    working = asyncio.create_task(work())
+    try:
+        result = await audit(place.data)
+    finally:
+        done.set()
+    assert await working > 1
+    assert result.outcome == CLEAN
 
 
 async def test_the_page_shows_what_the_command_prints(place: Place) -> None:

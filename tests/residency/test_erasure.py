@@ -2,27 +2,21 @@
 
 import asyncio
 import json
-from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 import pytest
 
 from tests.support.client import Client, refused
-from tests.support.process import HUTONG, NodeProcess, environment
+from tests.support.process import NodeProcess, run
 
 SECRET = "the third brick from the left is loose"
 PLAIN = "the persimmons are ripe"
 ERASED_WITHIN_S = 20.0
 
 
-async def hutong(node: NodeProcess, *arguments: str | Path) -> str:
-    """Run a command on the node's data. Returns what it printed; it must succeed."""
-    assert node.config is not None
-    command = (str(HUTONG), *map(str, arguments), "--data", str(node.data), "--config", str(node.config))
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment())
-    output = (await process.communicate())[0].decode()
-    assert process.returncode == 0, output
-    return output
+async def hutong(node: NodeProcess, *arguments: str | Path) -> None:
+    status, output = await run(node, *arguments)
+    assert status == 0, output
 
 
 async def unreadable(reader: Client, room: str, event_id: str, author: Client) -> None:

@@ -19,6 +19,7 @@ from hutong.config import Config
 from hutong.engines.postgres import EmbeddedPostgres
 from hutong.residency import service
 from hutong.residency.explain import explain as explain_finding
+from hutong.residency.explain import lines
 from hutong.residency.report import Report, show
 from hutong.schema import TABLES
 
@@ -85,18 +86,21 @@ def residency(
 @audit.command()
 @where_the_data_is
 @click.argument("number", type=click.IntRange(1))
+@as_json_option
 @operator_errors
-def explain(data: Path | None, config_file: Path | None, number: int) -> None:
+def explain(data: Path | None, config_file: Path | None, number: int, as_json: bool) -> None:
     """Say what finding NUMBER of the last audit means, and what to do."""
     config = load(config_file, data)
     try:
-        report = json.loads((config.data / LAST_REPORT).read_text())
-        lines = explain_finding(report, number)
+        explained = explain_finding(json.loads((config.data / LAST_REPORT).read_text()), number)
     except FileNotFoundError:
         raise Failed(f"there was no audit of {config.data} yet: `hutong audit residency` makes one") from None
     except LookupError as error:
         raise Failed(str(error)) from None
-    click.echo("\n".join(lines))
+    if as_json:
+        print_json(explained)
+    else:
+        click.echo("\n".join(lines(explained)))
 
 
 def _folders(config: Config, pgdata: tuple[str, ...]) -> dict[str, Path]:
@@ -113,6 +117,8 @@ def _folders(config: Config, pgdata: tuple[str, ...]) -> dict[str, Path]:
 
 async def _audit(config: Config, pgdata: dict[str, Path], given: list[bytes]) -> Report:
     here = [region for region in config.regions if config.region_dir(region.name).is_dir()]
+    if away := pgdata.keys() - {region.name for region in here}:
+        raise Failed(f"--pgdata {min(away)}: nothing of this region is in {config.data}: its keys are to be there")
     if not here:
         raise Failed(f"no region of the configuration has anything in {config.data}; give --data the node's folder")
     async with AsyncExitStack() as stack:

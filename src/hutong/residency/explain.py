@@ -83,8 +83,8 @@ ADVICE: Mapping[str, Advice] = {
 }
 
 
-def explain(report: Mapping[str, Any], number: int) -> list[str]:
-    """The lines that explain finding `number` of a report's JSON.
+def explain(report: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Finding `number` of a report's JSON, with why it matters and what to do.
 
     Raises: LookupError, whose message says what there is.
     """
@@ -94,14 +94,13 @@ def explain(report: Mapping[str, Any], number: int) -> list[str]:
         raise LookupError(f"the last audit has {there}")
     finding = findings[number - 1]
     advice = ADVICE[finding["topic"]]
-    lines = [
-        f"{number}. {finding['where']}",
-        f"   {finding['what']}",
-        "",
-        "Why it matters",
-        f"   {advice.why}",
-        "",
-        "What to do",
-    ]
-    lines += [f"   {place}. {step}" for place, step in enumerate(advice.next, 1)]
-    return [*lines, "", f"More: {DOCS}#{finding['topic']}"]
+    more = f"{DOCS}#{finding['topic']}"
+    return {**finding, "number": number, "why": advice.why, "next": list(advice.next), "docs": more}
+
+
+def lines(explained: Mapping[str, Any]) -> list[str]:
+    """The same for reading."""
+    said = [f"{explained['number']}. {explained['where']}", f"   {explained['what']}", "", "Why it matters"]
+    said += [f"   {explained['why']}", "", "What to do"]
+    said += [f"   {place}. {step}" for place, step in enumerate(explained["next"], 1)]
+    return [*said, "", f"More: {explained['docs']}"]

@@ -51,8 +51,9 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What the operator says. `databases`: the DSN of each cell by its number; `admins`: of each embedded cluster by
-    region; `pgdata`: where the files of a database given by DSN are."""
+    """What the operator says. `databases`: the DSN of each cell that is here, by its number; `admins`: for the regions
+    with an embedded cluster, the DSN of any of its databases; `pgdata`: where the files of a database given by DSN are.
+    """
 
     databases: Mapping[int, str]
     admins: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
@@ -105,7 +106,10 @@ class _Audit:
         report = self._report
         async with AsyncExitStack() as stack:
             for region in self._config.regions:
-                await self._open_region(stack, region)
+                if all(cell.number in self._given.databases for cell in region.cells):
+                    await self._open_region(stack, region)
+                else:
+                    report.notes.append(f"{region.name}: nothing of this region is in {self._config.data}.")
             if not self._cells:
                 raise CannotLook(report.problems[0] if report.problems else "no region has a database here")
             self._watcher.stage("Opening records at home", 0)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from hutong.engines.tables import Placement, Table
-from hutong.residency.explain import ADVICE, explain
+from hutong.residency.explain import ADVICE, explain, lines
 from hutong.residency.placements import BEGIN, END, PAGE, renewed, table_of_placements
 
 
@@ -35,9 +35,10 @@ def test_each_topic_has_a_heading() -> None:
 
 def test_a_finding_is_explained_with_what_to_do() -> None:
     finding = {"where": "ru/logs/x.log, line 3", "what": "a name, in clear", "topic": "logs"}
-    lines = explain({"findings": [finding]}, 1)
-    assert lines[0] == "1. ru/logs/x.log, line 3"
-    assert lines[-1] == "More: docs/residency.md#logs"
+    explained = explain({"findings": [finding]}, 1)
+    assert explained["next"]
+    assert lines(explained)[0] == "1. ru/logs/x.log, line 3"
+    assert lines(explained)[-1] == "More: docs/residency.md#logs"
     with pytest.raises(LookupError, match="findings 1 to 1"):
         explain({"findings": [finding]}, 2)
     with pytest.raises(LookupError, match="no findings"):
