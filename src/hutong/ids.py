@@ -1,7 +1,7 @@
 """NewTypes for every number and id of the core, so that they cannot be mixed up, and how ids are made and written.
 
-Event ids and room ids are 128 bits: 32 bits of minute, then 96 random bits. The minute keeps fresh index entries together;
-nothing in an id says who made it or what it names.
+Event ids and room ids are 128 bits: 32 bits of minute, then 96 random bits. The minute keeps fresh index entries
+together; nothing in an id says who made it or what it names.
 """
 
 import base64

@@ -199,7 +199,7 @@ class Node:
             settings=settings,
             region=region,
             directory=directory,
-            gen=database.rev.gen,
+            rev=database.rev,
             pool=database.pool,
             connect=database.connect,
             keystore=keystore,

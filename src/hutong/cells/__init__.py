@@ -1,1 +1,1 @@
-"""A cell: its writer and log, the positioned tables and all their SQL, the tail, the link to other cells, replication."""
+"""A cell: its writer and log, the positioned tables and all their SQL, the tail, the link, replication."""

@@ -60,6 +60,14 @@ class Home:
     """Those of these user ids that are accounts of this cell."""
     out_numbers: dict[CellNo, int]
     """The last number of `out` by destination."""
+    out_floor: int = 0
+    """No number at or below it is given out: those may have been, before the database was restored."""
+
+    def post(self, batch: Batch, bell: Bell) -> None:
+        """Put a row into the outbox of `bell.dest`, with the next number."""
+        bell.before = self.out_numbers.get(bell.dest, 0)
+        bell.n = self.out_numbers[bell.dest] = max(bell.before, self.out_floor) + 1
+        batch.out(bell)
 
 
 @dataclass(kw_only=True)
@@ -327,18 +335,23 @@ def _project(state: RoomState, prepared: Prepared) -> bytes | None:
         state.projection = Projection.created(prepared.change, prepared.draft.sender, region_of(state.home))
     elif before is not None and prepared.change is not None:
         state.projection = before.apply(prepared.change)
-    elif before is not None and prepared.redacts is not None and prepared.redacts.skey == 0:
-        if state.state.get((prepared.redacts.type, prepared.redacts.skey)) == prepared.redacts.seq:
-            state.projection = before.redacted(prepared.redacts.type)
+    elif before is not None and prepared.redacts is not None and _is_current(state, prepared.redacts):
+        state.projection = before.redacted(prepared.redacts.type)
     if state.projection is None or state.projection is before:
         return None
     return encode(state.projection)
 
 
+def _is_current(state: RoomState, env: Envelope) -> bool:
+    """Whether a state event with an empty state key is still in force."""
+    return env.skey == 0 and state.state.get((env.type, env.skey)) == env.seq
+
+
 def _moved(home: Home, batch: Batch, state: RoomState, prepared: Prepared, env: Envelope) -> set[CellNo]:
-    """Somebody's membership changed: keep the members, who hears of the room, and wake the person. Returns who hears."""
+    """Somebody's membership changed: keep the members and who hears of the room. Returns who hears of this."""
     ref, draft = prepared.draft.target, prepared.draft
-    assert ref is not None and env.value is not None
+    assert ref is not None, "m.room.member was let pass with a target"
+    assert env.value is not None
     before = state.members.get(ref)
     at_home = before.home if before is not None else draft.target_home or draft.home
     member = Member(
@@ -377,14 +390,9 @@ def tell(home: Home, batch: Batch, state: RoomState, event: Event, prepared: Pre
     for cell in cells:
         about = draft.target is not None and home.directory.cell_of(draft.target_home or draft.home) == cell
         if state.cells.get(cell) == CellRole.MEMBER or about:
-            bell = Bell(dest=cell, n=0, room=state.room, seq=env.seq, kind=OutKind.EVENT, event=event)
+            bell = Bell(dest=cell, room=state.room, seq=env.seq, kind=OutKind.EVENT, event=event)
             bell.words, bell.redacts = draft.words, prepared.redacts
-            _post(home, batch, bell)
-
-
-def _post(home: Home, batch: Batch, bell: Bell) -> None:
-    home.out_numbers[bell.dest] = bell.n = home.out_numbers.get(bell.dest, 0) + 1
-    batch.out(bell)
+            home.post(batch, bell)
 
 
 def _redact(home: Home, batch: Batch, state: RoomState, target: Envelope, by: Seq) -> None:
@@ -394,4 +402,4 @@ def _redact(home: Home, batch: Batch, state: RoomState, target: Envelope, by: Se
     if cell == home.cell:
         batch.content_gone(target.event_id)
     elif state.cells.get(cell) != CellRole.MEMBER:
-        _post(home, batch, Bell(dest=cell, n=0, room=state.room, seq=target.seq, kind=OutKind.GONE))
+        home.post(batch, Bell(dest=cell, room=state.room, seq=target.seq, kind=OutKind.GONE))

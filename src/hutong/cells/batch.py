@@ -96,8 +96,8 @@ CELLS_GONE = Part(
 )
 
 ORDER = (
-    EVENTS, SNAPSHOT, LOG, OUT, CONTENT, TXNS, VOIDED, HIGHLIGHTS, ROOMS, STATE, MEMBERS, ROOM_CELLS, IN_CURSOR, RECEIPTS,
-    ACCOUNT_DATA, REDACTED, CONTENT_LIVE, CONTENT_GONE, TXNS_GONE, OUT_GONE, CELLS_GONE,
+    EVENTS, SNAPSHOT, LOG, OUT, CONTENT, TXNS, VOIDED, HIGHLIGHTS, ROOMS, STATE, MEMBERS, ROOM_CELLS, IN_CURSOR,
+    RECEIPTS, ACCOUNT_DATA, REDACTED, CONTENT_LIVE, CONTENT_GONE, TXNS_GONE, OUT_GONE, CELLS_GONE,
 )  # fmt: skip
 _EMPTY: dict[Any, Row] = {}
 
@@ -184,7 +184,8 @@ class Batch:
 
     def room(self, room: RoomNo, room_id: bytes, home: HomeNo, version: int, from_seq: Seq, proj: bytes) -> None:
         values = {
-            "room": room, "room_id": _uuid(room_id), "home": home, "version": version, "from_seq": from_seq, "proj": proj
+            "room": room, "room_id": _uuid(room_id), "home": home, "version": version, "from_seq": from_seq,
+            "proj": proj,
         }  # fmt: skip
         self.put(ROOMS, room, *_in_order(tables.ROOMS, values))
 
@@ -294,10 +295,12 @@ class Bell:
     """One row of `out`, with what is pushed beside it in memory."""
 
     dest: CellNo
-    n: int
     room: RoomNo
     seq: Seq
     kind: int
+    n: int = 0
+    before: int = 0
+    """The number of the row before it for the same destination."""
     a: int = 0
     b: int = 0
     thread: int = 0

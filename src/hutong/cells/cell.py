@@ -1,4 +1,4 @@
-"""One cell, put together: its writer and everything that reads and feeds it. What it answers other cells is here too."""
+"""One cell, put together: its writer and all that reads and feeds it, and what it answers other cells."""
 
 import asyncio
 import logging
@@ -46,6 +46,7 @@ from hutong.cells.transactions import Transactions
 from hutong.cells.view import View
 from hutong.cells.words import WordsReader
 from hutong.cells.writer import Writer
+from hutong.engines.migrations import Rev
 from hutong.errors import NotFound, RegionAway
 from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
 from hutong.rooms import event_types
@@ -57,6 +58,7 @@ log = logging.getLogger(__name__)
 
 PAGE_MAX = 1_000
 SETTLE_EVERY_S = 10.0
+OUT_BITS_PER_MINUTE = 32
 HEAD_EVERY_S = 30.0
 
 
@@ -67,7 +69,7 @@ class Cell:
         settings: config.Cell,
         region: config.Region,
         directory: Directory,
-        gen: int,
+        rev: Rev,
         pool: "asyncpg.Pool[Any]",
         connect: Callable[[], Awaitable["asyncpg.Connection[Any]"]],
         keystore: Keystore,
@@ -81,7 +83,7 @@ class Cell:
         self.number: CellNo = settings.number
         self.region = region
         self.directory = directory
-        self.gen = gen
+        self.gen = rev.gen
         self.pool = pool
         self.keystore = keystore
         self.vault = vault
@@ -92,7 +94,7 @@ class Cell:
         self.link = links.of(self.number)
         self.reads = Reads(pool)
         self.tail = Tail(Pos(0))
-        self.memory = Memory(pool)
+        self.memory = Memory(pool, rev.restored, rev.restored_pos)
         self.view = View(self.reads, directory.server_name)
         self.words = WordsReader(self.number, directory, self.reads, vault, self.link)
         self.names = Names(self.number, region, directory, pool, self.reads, self.link, people, random)
@@ -105,6 +107,7 @@ class Cell:
             ref=self._ref,
             accounts_of=self.names.accounts_of,
             out_numbers=self.memory.out_numbers,
+            out_floor=rev.restored << OUT_BITS_PER_MINUTE,
         )
         self.writer = Writer(self.number, connect, self.memory, self.tail, self._committed)
         self.replication = Replication(

@@ -1,4 +1,4 @@
-"""What a writer knows of the rooms it writes: counters, the projection, the members and state that operations asked for.
+"""What a writer knows of the rooms it writes: counters, the projection, members and state that operations asked for.
 
 It runs ahead of the tables by the batch under way; readers use `View` instead. When a batch fails, the rooms that it
 touched are dropped and read again.
@@ -13,11 +13,13 @@ from asyncpg import Pool
 
 from hutong.cells.records import Member
 from hutong.cells.rows import member_of
-from hutong.ids import CellNo, HomeNo, MemberRef, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.ids import CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import Membership
 from hutong.rooms.projection import Projection, decode
 
 ROOMS_MAX = 50_000
+NO_SEQ = Seq(0)
+SEQ_BITS_PER_MINUTE = 20
 Counters = tuple[dict[CellNo, int], dict[CellNo, int]]
 """What `Memory.cursors` and `Memory.out_numbers` were."""
 StateKey = tuple[TypeCode, StateKeyCode]
@@ -42,7 +44,7 @@ class RoomState:
     home: HomeNo
     version: int
     from_seq: Seq
-    head: Seq = Seq(0)
+    head: Seq = NO_SEQ
     notes: int = 0
     projection: Projection | None = None
     members: dict[MemberRef, Member] = field(default_factory=dict)
@@ -55,9 +57,10 @@ class RoomState:
 
 
 _LOAD = """
-    SELECT r.room_id, r.home, r.version, r.from_seq, r.proj, coalesce(e.seq, 0) AS head, coalesce(e.notes, 0) AS notes
+    SELECT r.room_id, r.home, r.version, r.from_seq, r.proj, coalesce(e.seq, 0) AS head, coalesce(e.notes, 0) AS notes,
+        coalesce(e.pos, 0) AS pos
     FROM rooms r
-    LEFT JOIN LATERAL (SELECT seq, notes FROM events WHERE room = r.room ORDER BY seq DESC LIMIT 1) e ON true
+    LEFT JOIN LATERAL (SELECT seq, notes, pos FROM events WHERE room = r.room ORDER BY seq DESC LIMIT 1) e ON true
     WHERE r.room = $1"""
 _CELLS = "SELECT cell, role FROM room_cells WHERE room = $1"
 _JOINED = f"SELECT home, count(*) AS n FROM members WHERE room = $1 AND membership = {Membership.JOIN} GROUP BY home"
@@ -74,8 +77,17 @@ _RECEIPTS = """
 class Memory:
     """The rooms of one writer. Loading is asynchronous and adds only what is absent, so it never undoes a batch."""
 
-    def __init__(self, pool: "Pool[Any]", rooms_max: int = ROOMS_MAX) -> None:
+    def __init__(
+        self, pool: "Pool[Any]", restored: Minute = Minute(0), restored_pos: Pos = Pos(0), rooms_max: int = ROOMS_MAX
+    ) -> None:
+        """`restored`: when the database was last restored, with its log ending at `restored_pos`; 0: never.
+
+        What it had numbered after the backup was taken is gone here and may still be in other cells. So numbering goes
+        on from the clock, above anything that was given out: once per room, and in every outbox.
+        """
         self._pool = pool
+        self._restored = restored
+        self._restored_pos = restored_pos
         self._rooms_max = rooms_max
         self._rooms: OrderedDict[RoomNo, RoomState] = OrderedDict()
         self.voided: set[bytes] = set()
@@ -142,13 +154,18 @@ class Memory:
             home=row["home"],
             version=row["version"],
             from_seq=row["from_seq"],
-            head=row["head"],
+            head=self._head(row["head"], row["pos"]),
             notes=row["notes"],
             projection=decode(row["proj"]),
         )
-        state.cells = {cell: role for cell, role in await self._pool.fetch(_CELLS, room)}
-        state.joined = {home: n for home, n in await self._pool.fetch(_JOINED, room)}
+        state.cells = dict(map(tuple, await self._pool.fetch(_CELLS, room)))
+        state.joined = dict(map(tuple, await self._pool.fetch(_JOINED, room)))
         return self._rooms.setdefault(room, state)
+
+    def _head(self, head: Seq, pos: Pos) -> Seq:
+        """The seq after which the room goes on, given its last event in the tables."""
+        lost = self._restored and pos <= self._restored_pos
+        return max(head, Seq(self._restored << SEQ_BITS_PER_MINUTE)) if lost else head
 
     async def load_members(self, state: RoomState, refs: Iterable[MemberRef]) -> None:
         """Make sure that `state.members` knows each of `refs` that has a row."""

@@ -117,14 +117,18 @@ class Pull(Request[list[OutRow]], frozen=True, kw_only=True):
 
 
 class Push(Request[None], frozen=True, kw_only=True):
-    """The bell: there are rows for the asked cell up to number `last`. Carries contents and names, in memory only."""
+    """The bell: there are rows for the asked cell after number `after`, up to `last`.
+
+    Carries contents and names, in memory only.
+    """
 
     flow: ClassVar[str] = "push"
     reply: ClassVar[Any] = None
+    after: int
     last: int
-    rows: list[OutRow] = []
-    words: list[tuple[bytes, Words]] = []
-    names: list[tuple[RoomNo, MemberRef, str]] = []
+    rows: tuple[OutRow, ...] = ()
+    words: tuple[tuple[bytes, Words], ...] = ()
+    names: tuple[tuple[RoomNo, MemberRef, str], ...] = ()
 
 
 class RoomFacts(Struct, frozen=True, kw_only=True):

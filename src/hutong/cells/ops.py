@@ -114,13 +114,12 @@ class MarkRead(_Op, kw_only=True):
     def _tell(self, batch: Batch, state: RoomState) -> None:
         for cell, role in state.cells.items():
             if role == CellRole.MEMBER:
-                n = self.home.out_numbers.get(cell, 0) + 1
-                self.home.out_numbers[cell] = n
-                batch.out(
+                self.home.post(
+                    batch,
                     Bell(
-                        dest=cell, n=n, room=self.room, seq=self.seq, kind=OutKind.RECEIPT, a=self.ref,
+                        dest=cell, room=self.room, seq=self.seq, kind=OutKind.RECEIPT, a=self.ref,
                         b=self.rtype << 32 | self.minute, thread=self.thread,
-                    )
+                    ),
                 )  # fmt: skip
 
 
@@ -142,9 +141,7 @@ class TellErased(_Op, kw_only=True):
             raise NotLoaded
         batch.erased.append((self.room, self.ref))
         for cell in self._state.cells:
-            n = self.home.out_numbers.get(cell, 0) + 1
-            self.home.out_numbers[cell] = n
-            batch.out(Bell(dest=cell, n=n, room=self.room, seq=Seq(0), kind=OutKind.ERASED, a=self.ref))
+            self.home.post(batch, Bell(dest=cell, room=self.room, seq=Seq(0), kind=OutKind.ERASED, a=self.ref))
 
 
 class PutAccountData(_Op, kw_only=True):

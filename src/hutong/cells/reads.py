@@ -34,7 +34,8 @@ _SIGHT = f"""
     SELECT type, seq, value FROM events WHERE room = $1 AND value IS NOT NULL AND (
         (type = {HISTORY_VISIBILITY} AND skey = 0) OR (type = {MEMBER} AND skey = $2)) ORDER BY seq"""
 _EVER_JOINED = f"""
-    SELECT EXISTS (SELECT FROM events WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND value = {Membership.JOIN})"""
+    SELECT EXISTS (
+        SELECT FROM events WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND value = {Membership.JOIN})"""
 _HEAD = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1"
 _SEQ_AT = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1 AND pos <= $2 AND pos > 0"
 _MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND room = $2"
@@ -137,7 +138,7 @@ class Reads:
         return [member_of(row) for row in await self.pool.fetch(_ROOMS_OF, account, memberships)]
 
     async def give_ref(self, room: RoomNo, ref: MemberRef, account: AccountNo, home: HomeNo) -> Member:
-        """The member record of `account` in `room`, with `ref` if there was none. Has no position: nobody hears of it."""
+        """The member record of `account` in `room`, made with `ref` if there was none. It has no position."""
         await self.pool.execute(_NEW_REF, room, ref, account, home)
         member = await self.member(account, room)
         assert member is not None

@@ -31,7 +31,7 @@ from hutong.cells.view import CACHED_MAX, Lru
 from hutong.cells.words import WordsReader
 from hutong.cells.writer import Writer
 from hutong.errors import MatrixError, NotFound
-from hutong.ids import AccountNo, CellNo, RoomNo, Seq
+from hutong.ids import AccountNo, CellNo, MemberRef, RoomNo, Seq
 from hutong.rooms.event_types import MEMBER, STRUCTURAL, Membership, Relation
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class _Source:
     """What has come from one other cell and waits to be ingested."""
 
     bell: asyncio.Event = field(default_factory=asyncio.Event)
-    rows: list[OutRow] = field(default_factory=list)
+    portions: list[Push] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
 
@@ -144,7 +144,9 @@ class Replication:
                     self._release(record.room, record.event.env.seq)
 
     def _push(self, bells: list[Bell]) -> Push:
-        rows, words, names = [], [], {}
+        rows: list[OutRow] = []
+        words: list[tuple[bytes, Words]] = []
+        names: dict[tuple[RoomNo, MemberRef], str] = {}
         for bell in bells[:PUSH_ROWS_MAX]:
             env = None if bell.event is None else bell.event.env
             rows.append(
@@ -164,8 +166,8 @@ class Replication:
                     names[env.room, ref] = name
         if any(row.kind == OutKind.GONE for row in rows):
             rows = []  # such a row needs its event's id: let it be pulled
-        triples = [(room, ref, name) for (room, ref), name in names.items()]
-        return Push(last=bells[-1].n, rows=rows, words=words, names=triples)  # type: ignore[arg-type]
+        triples = tuple((room, ref, name) for (room, ref), name in names.items())
+        return Push(after=bells[0].before, last=bells[-1].n, rows=tuple(rows), words=tuple(words), names=triples)
 
     async def answer_snapshot(self, _: CellNo, request: Snapshot) -> SnapshotReply:
         facts = await self.facts(request.room)
@@ -200,7 +202,7 @@ class Replication:
             self._names.keep(room, ref, name)
         source = self._sources.get(src)
         if source is not None:
-            source.rows.extend(push.rows)
+            source.portions.append(push)
             source.bell.set()
 
     async def wait_for(self, room: RoomNo, seq: Seq, wait_s: float) -> bool:
@@ -246,9 +248,10 @@ class Replication:
         """Ingest one portion. Returns whether there may be more at once."""
         source.bell.clear()
         cursor = self._memory.cursors.get(src, 0)
-        pushed, source.rows = [row for row in source.rows if row.n > cursor], []
-        contiguous = pushed and all(row.n == cursor + 1 + i for i, row in enumerate(pushed))
-        rows = pushed if contiguous else await self._link.call(src, Pull(after=cursor, limit=PULL_ROWS_MAX))
+        rows = _joined(source.portions, cursor)
+        source.portions = []
+        if not rows:
+            rows = await self._link.call(src, Pull(after=cursor, limit=PULL_ROWS_MAX))
         if not rows:
             return False
         await self._writer.submit(await self._gather(src, rows))
@@ -301,3 +304,13 @@ class Replication:
         if not isinstance(named, list):
             return []
         return await self._home.accounts_of(user_id for user_id in named[:MENTIONS_MAX] if isinstance(user_id, str))
+
+
+def _joined(portions: Iterable[Push], cursor: int) -> list[OutRow]:
+    """The rows after `cursor` that were pushed without a gap before them; numbers themselves may jump."""
+    rows: list[OutRow] = []
+    for push in portions:
+        last = rows[-1].n if rows else cursor
+        if push.after <= last and len(push.rows) and push.rows[-1].n == push.last:
+            rows += [row for row in push.rows if row.n > last]
+    return rows

@@ -12,9 +12,8 @@ MEMBER_COLUMNS = "room, ref, account, home, membership, seq, forgotten"
 
 def event_of(row: Row) -> Event:
     """A row with EVENT_COLUMNS, in that order."""
-    (
-        room, seq, pos, event_id, home, sender, type, skey, value, rel_seq, rel_type, minute, notes, prev_seq, redacted_by
-    ) = row[:15]  # fmt: skip
+    room, seq, pos, event_id, home, sender, type, skey, value = row[:9]
+    rel_seq, rel_type, minute, notes, prev_seq, redacted_by = row[9:15]
     env = Envelope(
         room=room,
         seq=seq,

@@ -81,7 +81,12 @@ RECEIPTS = Table(
     envelope="room int8, ref int8, rtype int2, thread int8, seq int8, minute int4, pos int8",
 )
 HIGHLIGHTS = Table("highlights", key="account, room, seq", derived="account int8, room int8, seq int8")
-REV = Table("rev", key="cell", region="cell int4, gen int8, schema int4")
+REV = Table(
+    "rev",
+    key="cell",
+    # restored, restored_pos: the minute of the last restore (0: never) and the head of the log that it came with.
+    region="cell int4, gen int8, schema int4, restored int4, restored_pos int8",
+)
 
 ALL = (
     ROOMS,

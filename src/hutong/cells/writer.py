@@ -5,6 +5,7 @@ is formed, in order, against memory; they are answered after the commit, when th
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ class Writer:
         self._connection: asyncpg.Connection[Any] | None = None
         self._queue: list[_Entry[Any]] = []
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._task: asyncio.Task[None] | None = None
         self.commits = 0
         """Group commits so far."""
@@ -97,9 +100,9 @@ class Writer:
         """Commit what was submitted, then let go of the lock."""
         if self._task is None:
             return
-        until = asyncio.get_running_loop().time() + STOP_PATIENCE_S
-        while self._queue and not self._task.done() and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_PATIENCE_S):
+                await self._idle.wait()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
@@ -127,6 +130,7 @@ class Writer:
         await op.prepare(self._memory)
         entry = _Entry(op, asyncio.get_running_loop().create_future())
         self._queue.append(entry)
+        self._idle.clear()
         self._wake.set()
         result: R = await entry.answer
         return result
@@ -135,6 +139,7 @@ class Writer:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self._idle.clear()
             while self._queue:
                 entries, self._queue = self._queue[:BATCH_OPS_MAX], self._queue[BATCH_OPS_MAX:]
                 try:
@@ -147,6 +152,7 @@ class Writer:
                     log.exception("cell %s: a batch could not be committed", self._cell)
                     for entry in entries:
                         entry.fail(error)
+            self._idle.set()
 
     async def _commit(self, entries: Sequence[_Entry[Any]]) -> None:
         batch, formed, unloaded = Batch(self._tail.head, self._memory.counters()), [], []

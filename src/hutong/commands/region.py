@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import secrets
+import time
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +30,9 @@ from hutong.commands.common import (
 from hutong.commands.databases import connected, databases
 from hutong.config import Cell, Config, Region
 from hutong.engines import backup as tools
-from hutong.engines.migrations import GEN_MAX, migrations, read_rev, set_generation
+from hutong.engines.migrations import GEN_MAX, migrations, read_rev, restored_sql
 from hutong.engines.postgres import EmbeddedPostgres
+from hutong.ids import Minute
 from hutong.vault.keystore import Keystore
 from hutong.vault.rootkey import load_root_key
 
@@ -238,7 +240,11 @@ async def _restore(config: Config, one: Region, file: Path) -> dict[str, Any]:
 
 def _read(file: Path, index: int, dsn: str, gen: int) -> None:
     with zipfile.ZipFile(file) as archive, archive.open(f"cell{index}.dump") as part:
-        tools.restore(dsn, part, gen)
+        tools.restore(dsn, part, gen, _minute())
+
+
+def _minute() -> Minute:
+    return Minute(int(time.time() // 60))
 
 
 @region.command()
@@ -268,7 +274,7 @@ async def _restored(config: Config, one: Region) -> dict[str, Any]:
             async with connected(dsns[cell.number], cell) as connection:
                 if await read_rev(connection, cell.number) is None:
                     raise Failed(f"cell {cell.index} of {one.name} has no tables: restore its database first")
-                await set_generation(connection, gens[cell.index])
+                await connection.execute(restored_sql(gens[cell.index], _minute()))
             await _head(keystores[cell.index], cell, dsns[cell.number], gens[cell.index])
     return {"region": one.name, "generations": gens}
 

@@ -14,6 +14,8 @@ from typing import IO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from hutong.engines.binaries import EngineMissing, binaries
+from hutong.engines.migrations import restored_sql
+from hutong.ids import Minute
 
 CHUNK_BYTES = 1 << 20
 
@@ -52,8 +54,8 @@ def dump(dsn: str, target: IO[bytes]) -> None:
     _check("pg_dump", process, complaints)
 
 
-def restore(dsn: str, source: IO[bytes], gen: int) -> None:
-    """Put what `dump` wrote in place of what the database at `dsn` holds, under generation `gen`: all of it or nothing.
+def restore(dsn: str, source: IO[bytes], gen: int, minute: Minute) -> None:
+    """Put what `dump` wrote in place of what the database at `dsn` holds, under generation `gen`: all or nothing.
 
     Raises: ToolFailed, EngineMissing.
     """
@@ -79,7 +81,7 @@ def restore(dsn: str, source: IO[bytes], gen: int) -> None:
             if reader.wait() != 0:
                 writer.kill()  # it must not commit the half that it got
             else:
-                writer.stdin.write(f"UPDATE public.rev SET gen = {gen:d};\n".encode())
+                writer.stdin.write(f"{restored_sql(gen, minute)};\n".encode())
         except BrokenPipeError:  # psql has stopped, and says why
             reader.kill()
         except BaseException:

@@ -12,12 +12,13 @@ from importlib import resources
 
 import asyncpg
 
-from hutong.ids import CellNo
+from hutong.ids import CellNo, Minute, Pos
 
 LOCK = int.from_bytes(b"hutong")
 """The advisory lock under which migrations run. A writer's lock is the small number of its cell."""
 _FILE = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 GEN_MAX = 1 << 32
+_NEW_REV = "INSERT INTO rev (cell, gen, schema, restored, restored_pos) VALUES ($1, $2, $3, 0, 0)"
 
 
 class WrongDatabase(Exception):
@@ -37,6 +38,10 @@ class Rev:
 
     gen: int
     schema: int
+    restored: Minute = Minute(0)
+    """When it was last restored; 0: never."""
+    restored_pos: Pos = Pos(0)
+    """The head of its log then."""
 
 
 @cache
@@ -74,7 +79,7 @@ async def migrate(connection: "asyncpg.Connection[asyncpg.Record]", cell: CellNo
         if rev is None:
             gen = new_gen()
             assert 0 < gen < GEN_MAX
-            await connection.execute("INSERT INTO rev (cell, gen, schema) VALUES ($1, $2, $3)", cell, gen, len(known))
+            await connection.execute(_NEW_REV, cell, gen, len(known))
             return Rev(gen, len(known))
         if done < len(known):
             await connection.execute("UPDATE rev SET schema = $1", len(known))
@@ -91,15 +96,21 @@ async def read_rev(connection: "asyncpg.Connection[asyncpg.Record]", cell: CellN
         if others:
             raise WrongDatabase(f"the database given for cell {cell} holds {others} tables that are not hutong's")
         return None
-    row = await connection.fetchrow("SELECT cell, gen, schema FROM rev")
+    row = await connection.fetchrow("SELECT cell, gen, schema, restored, restored_pos FROM rev")
     if row is None:
         raise WrongDatabase(f"the database given for cell {cell} has tables, but does not say whose: restore it again")
     if row["cell"] != cell:
         raise WrongDatabase(f"the database given for cell {cell} belongs to cell {row['cell']}")
-    return Rev(row["gen"], row["schema"])
+    return Rev(row["gen"], row["schema"], row["restored"], row["restored_pos"])
 
 
-async def set_generation(connection: "asyncpg.Connection[asyncpg.Record]", gen: int) -> None:
-    """Say that the database was restored: tokens of another generation start their clients afresh."""
+def restored_sql(gen: int, minute: Minute) -> str:
+    """The statement by which a database says that it was restored at `minute`, and is of generation `gen` from now on.
+
+    Tokens of another generation start their clients afresh, and numbering goes on above what was given out and lost.
+    """
     assert 0 < gen < GEN_MAX
-    await connection.execute("UPDATE rev SET gen = $1", gen)
+    return (
+        f"UPDATE public.rev SET gen = {gen:d}, restored = {minute:d},"
+        " restored_pos = (SELECT coalesce(max(pos), 0) FROM public.log)"
+    )

@@ -8,10 +8,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from hutong.engines.migrations import Rev, WrongDatabase, migrate, migrations, read_rev, set_generation
+from hutong.engines.migrations import Rev, WrongDatabase, migrate, migrations, read_rev, restored_sql
 from hutong.engines.postgres import EmbeddedPostgres
 from hutong.engines.structure import differences
-from hutong.ids import CellNo
+from hutong.ids import CellNo, Minute, Pos
 from hutong.schema import BASELINE, TABLES, baseline
 
 CELL = CellNo(256)
@@ -85,8 +85,8 @@ async def test_two_that_start_at_once_agree_on_one_generation(dsn: str) -> None:
 
 async def test_a_restored_database_gets_a_new_generation(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     await migrate(connection, CELL, lambda: 77)
-    await set_generation(connection, 78)
-    assert await migrate(connection, CELL, lambda: 79) == Rev(78, len(migrations()))
+    await connection.execute(restored_sql(78, Minute(29_000_000)))
+    assert await migrate(connection, CELL, lambda: 79) == Rev(78, len(migrations()), Minute(29_000_000), Pos(0))
 
 
 async def test_another_cells_database_is_refused(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -147,8 +147,10 @@ CREATE TABLE highlights (
 
 CREATE TABLE rev (
     gen int8 NOT NULL,
+    restored_pos int8 NOT NULL,
     cell int4 NOT NULL,
     schema int4 NOT NULL,
+    restored int4 NOT NULL,
     PRIMARY KEY (cell)
 );
 
