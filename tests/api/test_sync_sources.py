@@ -105,7 +105,7 @@ async def some_life(
             await people[who].join(room)
 
 
-@pytest.mark.parametrize(("seed", "region"), [(1, "cn"), (2, "cn"), (3, "ru"), (4, "ru")])
+@pytest.mark.parametrize(("seed", "region"), [(22, "cn"), (2, "cn"), (3, "ru"), (25, "ru")])
 async def test_tail_and_tables_tell_the_same(node: Node, newcomer: Newcomer, seed: int, region: str) -> None:
     people = [await newcomer("alice", "cn"), await newcomer("bob", region), await newcomer("carol", region)]
     room = await people[0].create_room(preset="public_chat")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hutong.cells.codes import LogKind, ReceiptType
-from hutong.cells.records import Event, Record
+from hutong.cells.records import Event, ReceiptRow, Record
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tail import Tail
 from hutong.ids import MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
@@ -281,12 +281,7 @@ class Builder:
         asked = []
         for news in joined:
             if news.from_tail:
-                news.receipts = [
-                    row
-                    for record in look.windows[news.own.room]
-                    for row in record.receipts
-                    if row.rtype == ReceiptType.READ or row.ref == news.own.ref
-                ]
+                news.receipts = _last_of_each_marker(look.windows[news.own.room], news.own.ref)
             else:
                 asked.append((news.own.room, news.own.ref, news.after))
         if asked:
@@ -380,6 +375,16 @@ class Builder:
             return True
         records = self._tail.of_account(look.session.account, look.told)
         return any(record.kind is LogKind.ACCOUNT_DATA for record in records)
+
+
+def _last_of_each_marker(records: Iterable[Record], reader: MemberRef) -> list[ReceiptRow]:
+    """Where each marker stands that `reader` may see."""
+    last: dict[tuple[MemberRef, int, int], ReceiptRow] = {}
+    for record in records:
+        for row in record.receipts:
+            if row.rtype == ReceiptType.READ or row.ref == reader:
+                last[row.ref, row.rtype, row.thread] = row
+    return list(last.values())
 
 
 def _last_of_each(records: Iterable[Record], start: Seq) -> list[Event]:

@@ -90,7 +90,7 @@ def value_at(moves: Moves, seq: Seq, default: int) -> int:
 
 
 def membership_at(news: News, seq: Seq) -> Membership:
-    """The reader's membership after an event of the timeline: joined until the last move, unless a history says more."""
+    """The reader's membership after an event of the timeline: joined until the last move, or as histories say."""
     if news.histories is not None:
         return Membership(value_at(news.histories.membership, seq, Membership.LEAVE))
     return Membership(news.moment.membership) if seq >= news.moment.seq else Membership.JOIN
