@@ -6,7 +6,7 @@ Python; a test holds what the files make against the declarations.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -83,7 +83,7 @@ async def migrate(connection: "asyncpg.Connection[asyncpg.Record]", cell: CellNo
             return Rev(gen, len(known))
         if done < len(known):
             await connection.execute("UPDATE rev SET schema = $1", len(known))
-        return Rev(rev.gen, len(known))
+        return replace(rev, schema=len(known))
 
 
 async def read_rev(connection: "asyncpg.Connection[asyncpg.Record]", cell: CellNo) -> Rev | None:

@@ -12,7 +12,7 @@ from hutong.engines.backup import ToolFailed, _without_password, dump, restore
 from hutong.engines.migrations import Rev, migrate, migrations, read_rev
 from hutong.engines.postgres import EmbeddedPostgres
 from hutong.engines.structure import differences
-from hutong.ids import CellNo
+from hutong.ids import CellNo, Minute, Pos
 from hutong.schema import TABLES
 
 CELL = CellNo(256)
@@ -53,10 +53,10 @@ async def test_what_came_after_the_backup_is_gone_and_the_generation_is_new(
     await connection.execute(VOID, after, 2)
     await connection.execute("CREATE TABLE of_a_newer_hutong (n int8)")
     backup.seek(0)
-    restore(cluster.dsn("cell0"), backup, gen=78)
+    restore(cluster.dsn("cell0"), backup, gen=78, minute=Minute(9))
     assert await connection.fetchval("SELECT count(*) FROM voided WHERE event_id = $1", before) == 1
     assert await connection.fetchval("SELECT count(*) FROM voided WHERE event_id = $1", after) == 0
-    assert await read_rev(connection, CELL) == Rev(78, len(migrations()))
+    assert await read_rev(connection, CELL) == Rev(78, len(migrations()), Minute(9), Pos(0))
     assert await differences(connection, TABLES) == []
 
 
@@ -68,7 +68,7 @@ async def test_half_a_backup_changes_nothing(
     await connection.execute(VOID, now, 1)
     rev = await read_rev(connection, CELL)
     with pytest.raises(ToolFailed, match="pg_restore ended with status"):
-        restore(cluster.dsn("cell0"), io.BytesIO(backup[:kept]), gen=79)
+        restore(cluster.dsn("cell0"), io.BytesIO(backup[:kept]), gen=79, minute=Minute(9))
     assert await connection.fetchval("SELECT count(*) FROM voided WHERE event_id = $1", now) == 1
     assert await read_rev(connection, CELL) == rev
 
@@ -81,10 +81,10 @@ async def test_a_database_that_refuses_the_backup_keeps_what_it_had(
     await connection.execute("ALTER SEQUENCE in_the_way RENAME TO accounts_by_name")
     rev = await read_rev(connection, CELL)
     with pytest.raises(ToolFailed, match=r"psql ended with status 3: .*accounts_by_name.* already exists"):
-        restore(cluster.dsn("cell0"), io.BytesIO(backup), gen=80)
+        restore(cluster.dsn("cell0"), io.BytesIO(backup), gen=80, minute=Minute(9))
     assert await read_rev(connection, CELL) == rev
     await connection.execute("DROP SEQUENCE accounts_by_name")
-    restore(cluster.dsn("cell0"), io.BytesIO(backup), gen=81)
+    restore(cluster.dsn("cell0"), io.BytesIO(backup), gen=81, minute=Minute(9))
     assert await differences(connection, TABLES) == []
 
 
