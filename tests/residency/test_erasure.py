@@ -74,7 +74,6 @@ async def test_a_backup_from_before_does_not_bring_an_erased_person_back(
     assert (await neighbour.sees(room, said))["content"]["body"] == "and life goes on"
 
 
-@pytest.mark.xfail(strict=True, reason="copies of a room abroad do not yet follow its home back to an older backup")
 async def test_regions_that_copy_a_restored_room_go_on_with_it(node_process: NodeProcess, tmp_path: Path) -> None:
     node = await node_process.start()
     anna, olga = await node.register("anna", "cn"), await node.register("olga", "ru")

@@ -159,9 +159,10 @@ class Replication:
                 continue
             if bell.words is not None:
                 words.append((env.event_id, bell.words))
-            refs = [env.sender] if env.type != MEMBER or env.skey is None else [env.sender, env.skey]
-            for ref in refs:
-                name = self._names.cached(env.room, ref)  # type: ignore[arg-type]
+            for ref in (
+                [env.sender, MemberRef(env.skey)] if env.type == MEMBER and env.skey is not None else [env.sender]
+            ):
+                name = self._names.cached(env.room, ref)
                 if name is not None:
                     names[env.room, ref] = name
         if any(row.kind == OutKind.GONE for row in rows):

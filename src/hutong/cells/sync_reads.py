@@ -38,13 +38,13 @@ _MY_ROOMS = f"""
 _MEMBERSHIPS_BEFORE = f"""
     SELECT w.room, coalesce(e.value, 0) AS membership, EXISTS (
         SELECT FROM events e
-        WHERE e.room = w.room AND e.type = {MEMBER} AND e.skey = w.ref AND e.pos > $3 AND e.pos <= $4
+        WHERE e.room = w.room AND e.type = {MEMBER} AND e.skey = w.ref AND e.pos > $4 AND e.pos < w.move
             AND e.value <> {Membership.JOIN}
     ) AS moved_out
-    FROM unnest($1::int8[], $2::int8[]) AS w(room, ref)
+    FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS w(room, ref, move)
     LEFT JOIN LATERAL (
         SELECT value FROM events e
-        WHERE e.room = w.room AND e.type = {MEMBER} AND e.skey = w.ref AND e.pos <= $3
+        WHERE e.room = w.room AND e.type = {MEMBER} AND e.skey = w.ref AND e.pos <= $4
         ORDER BY e.seq DESC LIMIT 1
     ) e ON true"""
 _TIMELINES = f"""
@@ -219,10 +219,11 @@ class SyncReads:
         return [MyRoom(room, ref, forgotten, room_id.bytes, *rest) for room, ref, forgotten, room_id, *rest in rows]
 
     async def memberships_before(
-        self, members: Iterable[tuple[RoomNo, MemberRef]], since: Pos, upto: Pos
+        self, members: Iterable[tuple[RoomNo, MemberRef, Pos]], since: Pos
     ) -> dict[RoomNo, tuple[int, bool]]:
-        """Each member's own membership at `since` (0: none), and whether it was another than joined after that."""
-        rows = await self._fetch(_MEMBERSHIPS_BEFORE, *_columns(members, 2), since, upto)
+        """Each member's own membership at `since` (0: none), and whether it was another than joined between that and
+        the position of its last move."""
+        rows = await self._fetch(_MEMBERSHIPS_BEFORE, *_columns(members, 3), since)
         return {room: (membership, moved_out) for room, membership, moved_out in rows}
 
     async def timelines(
