@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping
+from tempfile import TemporaryFile
 from typing import IO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -41,17 +42,17 @@ def dump(dsn: str, target: IO[bytes]) -> None:
     """
     command = [_tool("pg_dump"), "--format=custom", "--no-owner", "--no-privileges", "--schema=public"]
     command += ["--lock-wait-timeout=60s", "--dbname", _without_password(dsn)]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(dsn)
-    ) as process:
-        assert process.stdout is not None
-        complaints = _Complaints(process)
-        try:
-            shutil.copyfileobj(process.stdout, target, CHUNK_BYTES)
-        except BaseException:
-            process.kill()
-            raise
-    _check("pg_dump", process, complaints)
+    with TemporaryFile() as said:
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=_environment(dsn)
+        ) as process:
+            assert process.stdout is not None
+            try:
+                shutil.copyfileobj(process.stdout, target, CHUNK_BYTES)
+            except BaseException:
+                process.kill()
+                raise
+        _check("pg_dump", process, said)
 
 
 def restore(dsn: str, source: IO[bytes], gen: int, minute: Minute) -> None:
@@ -59,66 +60,58 @@ def restore(dsn: str, source: IO[bytes], gen: int, minute: Minute) -> None:
 
     Raises: ToolFailed, EngineMissing.
     """
-    environment = _environment(dsn)
     psql = [_tool("psql"), "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
     psql += ["--dbname", _without_password(dsn), "--file=-"]
     read = [_tool("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", "--schema=public", "--file=-"]
-    with (
-        subprocess.Popen(
-            psql, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
-        ) as writer,
-        subprocess.Popen(read, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader,
-    ):
-        assert writer.stdin is not None
-        assert reader.stdin is not None
-        assert reader.stdout is not None
-        complaints = [_Complaints(reader), _Complaints(writer)]
-        feeding = threading.Thread(target=_feed, args=(source, reader.stdin))
-        feeding.start()
-        try:
-            writer.stdin.write(_EMPTY.encode())
-            shutil.copyfileobj(reader.stdout, writer.stdin, CHUNK_BYTES)
-            if reader.wait() != 0:
-                writer.kill()  # it must not commit the half that it got
-            else:
-                writer.stdin.write(f"{restored_sql(gen, minute)};\n".encode())
-        except BrokenPipeError:  # psql has stopped, and says why
-            reader.kill()
-        except BaseException:
-            writer.kill()
-            reader.kill()
-            raise
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                writer.stdin.close()
-            feeding.join()
-    first, second = ("psql", writer, complaints[1]), ("pg_restore", reader, complaints[0])
-    for failed in (first, second) if reader.returncode in (0, -signal.SIGKILL) else (second, first):
-        _check(*failed)
+    pipe = subprocess.PIPE
+    with TemporaryFile() as said_by_psql, TemporaryFile() as said_by_pg_restore:
+        with (
+            subprocess.Popen(
+                psql, stdin=pipe, stdout=subprocess.DEVNULL, stderr=said_by_psql, env=_environment(dsn)
+            ) as writer,
+            subprocess.Popen(read, stdin=pipe, stdout=pipe, stderr=said_by_pg_restore) as reader,
+        ):
+            _pour(source, reader, writer, restored_sql(gen, minute))
+        checks = [("pg_restore", reader, said_by_pg_restore), ("psql", writer, said_by_psql)]
+        if reader.returncode in (0, -signal.SIGKILL):  # it was psql that stopped first
+            checks.reverse()
+        for check in checks:
+            _check(*check)
 
 
-class _Complaints(threading.Thread):
-    """Read what a process says on standard error, so that it never waits for somebody to read it."""
+def _pour(source: IO[bytes], reader: "subprocess.Popen[bytes]", writer: "subprocess.Popen[bytes]", last: str) -> None:
+    """Send `source` through `reader` into `writer`, which commits at its end, and only when all of it came."""
+    assert writer.stdin is not None
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+    feeding = threading.Thread(target=_feed, args=(source, reader.stdin))
+    feeding.start()
+    try:
+        writer.stdin.write(_EMPTY.encode())
+        shutil.copyfileobj(reader.stdout, writer.stdin, CHUNK_BYTES)
+        if reader.wait() != 0:
+            writer.kill()  # it must not commit the half that it got
+        else:
+            writer.stdin.write(f"{last};\n".encode())
+    except BrokenPipeError:  # psql has stopped, and says why
+        reader.kill()
+    except BaseException:
+        writer.kill()
+        reader.kill()
+        raise
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            writer.stdin.close()
+        feeding.join()
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        super().__init__(daemon=True)
-        assert process.stderr is not None
-        self._stream = process.stderr
-        self._lines: list[str] = []
-        self.start()
 
-    def run(self) -> None:
-        for line in self._stream:
-            self._lines.append(line.decode(errors="replace").strip())
-
-    def first(self) -> str:
-        self.join()
-        return next((line for line in self._lines if "error" in line.lower()), "; ".join(self._lines[:2]))
-
-
-def _check(name: str, process: subprocess.Popen[bytes], complaints: _Complaints) -> None:
+def _check(name: str, process: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
+    """Raises: ToolFailed, with what the process said, when it did not succeed."""
     if process.returncode != 0:
-        raise ToolFailed(f"{name} ended with status {process.returncode}: {complaints.first()}")
+        said.seek(0)
+        lines = said.read().decode(errors="replace").splitlines()
+        why = next((line.strip() for line in lines if "error" in line.lower()), "; ".join(lines[:2]))
+        raise ToolFailed(f"{name} ended with status {process.returncode}: {why}")
 
 
 def _feed(source: IO[bytes], sink: IO[bytes]) -> None:

@@ -4,12 +4,12 @@ import asyncio
 import json
 import os
 import secrets
-import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -173,8 +173,9 @@ def test_without_its_keystore_a_database_is_not_restored(settings: Config, backu
 
 
 def test_nothing_is_left_running(settings: Config, root_key: bytes) -> None:
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(settings.data) not in listed
+    listed = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert any("pytest" in line for line in listed)
+    assert not any(str(settings.data) in line for line in listed)
 
 
 def test_list_says_what_is_there(settings: Config, root_key: bytes) -> None:
