@@ -164,3 +164,18 @@ class NodeProcess:
 
     async def register(self, name: str, region: str) -> Client:
         return await Client(self.http, name, region).register()
+
+
+async def run(node: NodeProcess, *arguments: str | Path) -> tuple[int, str]:
+    """Run a command of hutong on the node's data. Returns its exit status and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(HUTONG), *map(str, arguments), "--data", str(node.data)),
+        *(("--config", str(node.config)) if node.config else ()),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment() | {"COLUMNS": "100"},
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
