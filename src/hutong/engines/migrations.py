@@ -96,7 +96,12 @@ async def read_rev(connection: "asyncpg.Connection[asyncpg.Record]", cell: CellN
         if others:
             raise WrongDatabase(f"the database given for cell {cell} holds {others} tables that are not hutong's")
         return None
-    row = await connection.fetchrow("SELECT cell, gen, schema, restored, restored_pos FROM rev")
+    try:
+        row = await connection.fetchrow("SELECT cell, gen, schema, restored, restored_pos FROM rev")
+    except asyncpg.UndefinedColumnError:
+        raise WrongDatabase(
+            f"the database of cell {cell} was made by a hutong before its first release: start with new data"
+        ) from None
     if row is None:
         raise WrongDatabase(f"the database given for cell {cell} has tables, but does not say whose: restore it again")
     if row["cell"] != cell:

@@ -110,6 +110,14 @@ async def test_a_database_of_a_newer_hutong_is_refused(connection: "asyncpg.Conn
         await migrate(connection, CELL, lambda: 78)
 
 
+async def test_a_database_from_before_the_first_release_is_refused(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    await connection.execute("CREATE TABLE rev (cell int4, gen int8)")
+    with pytest.raises(WrongDatabase, match="before its first release: start with new data"):
+        await migrate(connection, CELL, lambda: 77)
+
+
 def test_every_table_of_the_product_is_listed_once() -> None:
     names = [table.name for table in TABLES]
     assert len(names) == len(set(names))
