@@ -95,7 +95,7 @@ class Builder:
         if look.eph >= 0:
             touched.update(room for room in self._typing.changed_after(look.eph) if room in session.watched)
         for own in rooms.admitted((session.rooms[room] for room in touched if room in session.rooms), look.ask):
-            news = rooms.incremental(own, session.before(own, since), look.ask, since, look.upto)
+            news = rooms.incremental(own, session.before(own, since, look.upto), look.ask, since, look.upto)
             if news is None:
                 continue
             look.news.append(news)
@@ -118,17 +118,16 @@ class Builder:
                 look.news.append(news)
 
     async def _before(self, session: Session, known: Iterable[Own], since: Pos, upto: Pos) -> dict[RoomNo, Before]:
-        if since >= session.loaded:
-            return {own.room: session.before(own, since) for own in known}
-        found, ask = {}, []
+        found: dict[RoomNo, Before] = {}
+        asked: list[tuple[RoomNo, MemberRef, Pos]] = []
         for own in known:
             moment = own.at(upto)
-            if moment is not None and moment.pos <= since:
-                found[own.room] = session.before(own, since)
+            if moment is None or moment.pos <= since or since >= session.loaded:
+                found[own.room] = session.before(own, since, upto)
             else:
-                ask.append((own.room, own.ref))
-        if ask:
-            for room, (membership, moved_out) in (await self._reads.memberships_before(ask, since, upto)).items():
+                asked.append((own.room, own.ref, moment.pos))
+        if asked:
+            for room, (membership, moved_out) in (await self._reads.memberships_before(asked, since)).items():
                 found[room] = Before(membership, membership != Membership.JOIN or moved_out)
         return found
 
@@ -325,11 +324,14 @@ class Builder:
                 news.summary = found.get(news.own.room)
 
     def _members_moved(self, look: Look, news: News) -> bool:
+        """Whether anybody's membership changed since the token; true where the filter hides it."""
         if news.from_tail:
             window: Iterable[Event] = (r.event for r in look.windows[news.own.room] if r.event is not None)
         else:
             window = [*news.scanned, *news.state]
-            if news.more or look.ask.filter.timeline.types.admits_code(MEMBER) is False:
+            filter = look.ask.filter
+            hidden = filter.state.nothing or filter.state.types.admits_code(MEMBER) is False
+            if hidden and (news.more or not filter.timeline.all):
                 return True
         return any(event.env.type == MEMBER for event in window)
 

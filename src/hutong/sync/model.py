@@ -63,7 +63,7 @@ class Own:
 
 
 class Before(Struct, frozen=True):
-    """A membership at the time of the client's token. `broken`: then or later it was another than joined."""
+    """A membership at the time of the client's token. `broken`: it was not joined from then until its last move."""
 
     membership: int
     broken: bool

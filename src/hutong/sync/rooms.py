@@ -34,12 +34,10 @@ def incremental(own: Own, before: Before, ask: Ask, since: Pos, upto: Pos) -> Ne
     section = SECTIONS[Membership(moment.membership)]
     if section is not Section.JOIN and moment.pos <= since:
         return None
-    stayed = before.membership == Membership.JOIN
-    after, own_only = since, False
-    if section is Section.JOIN and before.broken:
-        after = START  # newly joined: the whole state, and the last events
-    elif section is not Section.JOIN:
-        own_only = not stayed or not own.followed
+    was_in = before.membership == Membership.JOIN
+    own_only = section is not Section.JOIN and not (was_in and own.followed)
+    # Newly joined, or left and joined in between: the whole state, and the last events that may be seen.
+    after = START if before.broken and not own_only else since
     return News(
         own=own,
         section=section,

@@ -88,13 +88,13 @@ class Session:
             self._sent.clear()  # then members are told again, which is allowed
         self._sent[room, ref] = upto
 
-    def before(self, own: Own, since: Pos) -> Before:
-        """The own membership at `since`, which must not lie before `loaded`."""
-        moment = own.at(since)
-        later = [move for move in own.history if move.pos > since]
-        membership = 0 if moment is None else moment.membership
-        broken = membership != Membership.JOIN or any(move.membership != Membership.JOIN for move in later)
-        return Before(membership, broken)
+    def before(self, own: Own, since: Pos, upto: Pos) -> Before:
+        """The own membership at `since`, which must not lie before `loaded`, and what it was until the last move."""
+        then, now = own.at(since), own.at(upto)
+        end = upto if now is None else now.pos
+        membership = 0 if then is None else then.membership
+        between = (move.membership for move in own.history if since < move.pos < end)
+        return Before(membership, membership != Membership.JOIN or any(m != Membership.JOIN for m in between))
 
 
 class Sessions:

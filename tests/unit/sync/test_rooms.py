@@ -56,10 +56,16 @@ def test_a_room_newly_joined_or_joined_again_begins_anew() -> None:
 
 
 def test_who_left_is_told_up_to_the_leave_once() -> None:
-    told = since(own((1, 10, JOIN), (9, 150, LEAVE)), JOIN, broken=True)
+    told = since(own((1, 10, JOIN), (9, 150, LEAVE)), JOIN)
     assert told is not None
     assert (told.section, told.after, told.upto, told.own_only) == (Section.LEAVE, SINCE, 150, False)
     assert since(own((1, 10, JOIN), (5, 50, LEAVE)), LEAVE) is None
+
+
+def test_who_left_joined_and_left_again_is_told_anew_up_to_the_last_leave() -> None:
+    told = since(own((1, 10, JOIN), (5, 120, LEAVE), (7, 130, JOIN), (9, 150, LEAVE)), JOIN, broken=True)
+    assert told is not None
+    assert (told.section, told.fresh, told.upto, told.own_only) == (Section.LEAVE, True, 150, False)
 
 
 def test_who_was_never_in_is_told_only_what_concerns_them() -> None:

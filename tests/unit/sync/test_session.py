@@ -98,7 +98,7 @@ async def test_a_room_joined_meanwhile_is_heard_of_from_its_join_on() -> None:
     own = session.rooms[ROOM]
     assert [(m.seq, m.pos, m.membership) for m in own.history] == [(2, 20, Membership.JOIN)]
     assert session.last[ROOM] == 30, "the message after the join came before anybody listened"
-    assert session.before(own, Pos(5)).membership == 0
+    assert session.before(own, Pos(5), Pos(30)).membership == 0
     publish(tail, record(4))
     assert session.last_pos == 40
     all.stop()
@@ -122,9 +122,10 @@ async def test_every_move_between_two_looks_is_known() -> None:
     await all.refresh(session)
     own = session.rooms[ROOM]
     assert [m.seq for m in own.history] == [1, 2, 4]
-    assert session.before(own, Pos(15)).broken
-    assert session.before(own, Pos(25)).membership == Membership.LEAVE
-    assert not session.before(own, Pos(40)).broken
+    assert session.before(own, Pos(15), Pos(41)).broken
+    assert not session.before(own, Pos(15), Pos(21)).broken, "joined until the leave itself"
+    assert session.before(own, Pos(25), Pos(41)).membership == Membership.LEAVE
+    assert not session.before(own, Pos(40), Pos(41)).broken
     all.stop()
 
 
