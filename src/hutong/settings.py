@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 Choice = TypeVar("Choice", bound=str)
 
 PREFIX = "HUTONG_"
-OTHER_VARIABLES = ("HUTONG_CONFIG", "HUTONG_TEST_", "HUTONG_BENCH_", "HUTONG_SOAK_")
+OTHER_VARIABLES = ("HUTONG_CONFIG", "HUTONG_TEST_", "HUTONG_BENCH_", "HUTONG_SOAK")
 """Variables, or beginnings of them, that are not settings."""
 _HEADER = re.compile(r"\s*\[(\[?)\s*([^\]]+?)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
