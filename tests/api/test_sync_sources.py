@@ -202,6 +202,29 @@ async def test_a_message_by_the_tail_costs_no_statement(node: Node, alice: Clien
     assert slices.sync.reads.statements == before
 
 
+async def test_a_move_is_read_once_for_all_who_wait(node: Node, alice: Client, newcomer: Newcomer) -> None:
+    room = await alice.create_room(preset="public_chat")
+    slices, _ = await caller_of(node, alice)
+    callers = []
+    for _ in range(4):
+        reader = await newcomer("dave", "cn")
+        await reader.join(room)
+        callers.append((await caller_of(node, reader))[1])
+        await reader.sync()
+    ask = Ask(since=(await alice.sync())["next_batch"], filter=parse("{}"), timeout_ms=10_000)
+    before = slices.sync.reads.statements
+    waiting = [asyncio.create_task(slices.sync.answer(who.account, who.device, ask)) for who in callers]
+    sessions = slices.sync.sessions._sessions
+    while not all(sessions[who.account, who.device].polls for who in callers):
+        await asyncio.sleep(0)
+    await alice.set_state(room, "m.room.member", {"membership": "join", "displayname": "A"}, alice.user_id)
+    for body in map(json.loads, await asyncio.gather(*waiting)):
+        there = body["rooms"]["join"][room]
+        assert there["summary"]["m.joined_member_count"] == 5
+        assert "prev_content" in there["timeline"]["events"][0]["unsigned"]
+    assert slices.sync.reads.statements - before == 3  # the summary is two, what was replaced is one
+
+
 async def test_a_first_sync_costs_the_same_for_one_room_and_for_many(node: Node, alice: Client) -> None:
     slices, who = await caller_of(node, alice)
 

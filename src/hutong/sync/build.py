@@ -4,14 +4,16 @@ Two sources tell the same: the tail, without a query, as long as the client's to
 with a fixed number of statements, for first and late comers.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from hutong.cells.codes import LogKind, ReceiptType
 from hutong.cells.records import Event, ReceiptRow, Record
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tail import Tail
+from hutong.cells.view import Lru
 from hutong.ids import MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import MEMBER, Membership
 from hutong.sync import rooms, timeline, unread
@@ -20,6 +22,9 @@ from hutong.sync.pieces import Piece, Pieces
 from hutong.sync.session import Session
 from hutong.typing_notices.board import TypingBoard
 
+R = TypeVar("R")
+
+SHARED_MAX: Final = 200
 SCANNED_MIN: Final = 100
 OVERSAMPLE: Final = 5
 """Where a filter asks for more than a type, so many events are read for each one that may be shown."""
@@ -69,6 +74,20 @@ class Builder:
         self._reads = reads
         self._pieces = pieces
         self._typing = typing
+        self._shared: Lru[Hashable, asyncio.Task[Any]] = Lru(SHARED_MAX)
+
+    async def _once(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """What `read` finds, asked once for all who are woken by the same step of the log. `key` names the step."""
+        task = self._shared.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(read())
+            self._shared.put(key, task)
+        try:
+            found: R = await asyncio.shield(task)  # one client that hangs up must not end it for the others
+        except BaseException:
+            self._shared.drop(key)
+            raise
+        return found
 
     def by_tail(self, look: Look) -> bool:
         """Whether the tail and the session know everything that happened since the token."""
@@ -319,7 +338,8 @@ class Builder:
     async def _summaries(self, look: Look, joined: list[News]) -> None:
         due = [news for news in joined if news.fresh or news.full_state or self._members_moved(look, news)]
         if due:
-            found = await self._reads.summaries([news.own.room for news in due])
+            rooms_due = tuple(news.own.room for news in due)
+            found = await self._once(("summaries", look.upto, rooms_due), lambda: self._reads.summaries(rooms_due))
             for news in due:
                 news.summary = found.get(news.own.room)
 
@@ -342,7 +362,8 @@ class Builder:
             row = own.unread
             if row is not None and own.unread_at <= look.upto and self._tail.reaches(own.unread_at):
                 records = self._tail.of_room(own.room, own.unread_at)
-                row = unread.rolled(row, (r for r in records if r.pos <= look.upto), own.ref)
+                name = self._pieces.name(own.room, own.ref)
+                row = unread.rolled(row, (r for r in records if r.pos <= look.upto), own.ref, name)
             else:
                 row = None
             if row is None:
@@ -368,7 +389,8 @@ class Builder:
                     places.append((event.env.room, seq))
             places += [(e.env.room, e.env.redacted_by) for e in news.state if e.env.redacted_by is not None]
         if places:
-            look.related = await self._reads.events_at(dict.fromkeys(places))
+            wanted = tuple(dict.fromkeys(places))
+            look.related = await self._once(("events", look.upto, wanted), lambda: self._reads.events_at(wanted))
             await self._read_pieces(look, look.related.values(), must=False)
 
     def account_data_moved(self, look: Look) -> bool:

@@ -93,6 +93,10 @@ class Pieces:
             if words[env.event_id] is not Lost.GONE:  # what is governed by may still change
                 self._cache.put(_key(env), piece)
 
+    def name(self, room: RoomNo, ref: MemberRef) -> str | None:
+        """Somebody's user id, when it is at hand."""
+        return self._names.cached(room, ref)
+
     async def _governs(self, env: Envelope) -> dict[str, Any] | None:
         room = await self._view.room(env.room) if env.skey == 0 and env.type in STRUCTURAL else None
         return None if room is None else await self._governing(room, env)

@@ -22,8 +22,16 @@ def counts(row: UnreadRow) -> tuple[int, int]:
     return max(row.notes - row.base_notes, highlights, 0), highlights
 
 
-def rolled(row: UnreadRow, records: Iterable[Record], ref: MemberRef) -> UnreadRow | None:
+def _may_mention(content: bytes, me: bytes | None) -> bool:
+    """Whether an event with this content may highlight for the reader; false only when it certainly does not."""
+    if _MENTIONS not in content:
+        return False
+    return me is None or me in content or b'"room"' in content or b"\\" in content  # an escape may hide a name
+
+
+def rolled(row: UnreadRow, records: Iterable[Record], ref: MemberRef, user_id: str | None) -> UnreadRow | None:
     """`row` after `records` of its room, as `ref` reads it; None when only the tables can tell."""
+    me = None if user_id is None else user_id.encode()
     notes_at: dict[Seq, int] = {}
     base, base_notes, notes, highlights = row.base, row.base_notes, row.notes, row.highlights
     for record in records:
@@ -32,8 +40,8 @@ def rolled(row: UnreadRow, records: Iterable[Record], ref: MemberRef) -> UnreadR
             notes_at[env.seq] = notes = env.notes
             if env.sender == ref:
                 base, base_notes, highlights = env.seq, env.notes, ()
-            elif record.words is None or _MENTIONS in record.words.json:
-                return None  # somebody may be mentioned: whom, the table of highlights knows
+            elif record.words is None or _may_mention(record.words.json, me):
+                return None  # the table of highlights knows
         for receipt in record.receipts:
             if receipt.ref != ref or receipt.rtype not in _CLEARING or receipt.thread not in {UNTHREADED, MAIN_THREAD}:
                 continue
