@@ -13,6 +13,7 @@ from hutong.cells.records import Event, Words
 from hutong.cells.sync_reads import HEROES_MAX
 from hutong.ids import DeviceNo, RoomNo, Seq, event_id_text
 from hutong.rooms import render
+from hutong.rooms.event_types import Membership
 from hutong.sync import timeline
 from hutong.sync.build import Look
 from hutong.sync.filters import Matcher
@@ -20,6 +21,7 @@ from hutong.sync.model import News, Section
 from hutong.sync.pieces import Piece
 
 _encode = msgspec.json.Encoder().encode
+_MEMBERSHIPS: Final = {int(membership): membership.text for membership in Membership}
 _RECEIPT_TEXTS: Final = {ReceiptType.READ: "m.read", ReceiptType.PRIVATE: "m.read.private"}
 
 TxnText = Callable[[DeviceNo, bytes], str | None]
@@ -143,7 +145,7 @@ class Assembler:
         return render.unsigned(
             age_ms=self._now_ms - piece.ts_ms,
             transaction_id=self._transaction(look.session.device, env.event_id) if own else None,
-            membership=timeline.membership_at(news, env.seq).text if in_timeline else None,
+            membership=_MEMBERSHIPS[timeline.membership_at(news, env.seq)] if in_timeline else None,
             prev_content=prev_content,
             replaces_state=replaces,
             redacted_because=because,

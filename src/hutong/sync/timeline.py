@@ -89,8 +89,8 @@ def value_at(moves: Moves, seq: Seq, default: int) -> int:
     return moves[at - 1][1] if at else default
 
 
-def membership_at(news: News, seq: Seq) -> Membership:
+def membership_at(news: News, seq: Seq) -> int:
     """The reader's membership after an event of the timeline: joined until the last move, or as histories say."""
     if news.histories is not None:
-        return Membership(value_at(news.histories.membership, seq, Membership.LEAVE))
-    return Membership(news.moment.membership) if seq >= news.moment.seq else Membership.JOIN
+        return value_at(news.histories.membership, seq, Membership.LEAVE)
+    return news.moment.membership if seq >= news.moment.seq else Membership.JOIN
