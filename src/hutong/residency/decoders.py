@@ -137,7 +137,7 @@ class RunCode:
     """An encoding that is a run of characters of one alphabet, perhaps broken into lines.
 
     `group`: how many characters stand for whole bytes, so a decoder has to begin at each of so many places. `shortest`:
-    runs below it are left to the search itself, which knows each marker's encoded forms.
+    a run of so many characters may hold what is encoded again, so it is decoded into a stream.
     """
 
     def __init__(self, name: str, alphabet: bytes, group: int, shortest: int, decode: Callable[[bytes], bytes]) -> None:
@@ -154,10 +154,26 @@ class RunCode:
         return run.translate(_STANDARD, _BREAKS)
 
 
-RUN_CODES = (
-    RunCode("base64", _BASE64, 4, 40, decode_base64),
-    RunCode("hex", _HEX, 2, 44, decode_hex),
-)
+BASE64 = RunCode("base64", _BASE64, 4, 32, decode_base64)
+HEX = RunCode("hex", _HEX, 2, 44, decode_hex)
+SHORT_RUN = b"x" * 22
+"""As long as the base64 of 16 bytes."""
+_PRINTABLE = bytes(range(32, 127))
+
+
+def is_text(data: bytes) -> bool:
+    """Whether it is printable, but for what the padding of its end has made."""
+    return not data[:-2].translate(None, _PRINTABLE)
+
+
+def decode_short(run: bytes) -> Iterator[tuple[str, bytes]]:
+    """What a run of BASE64's alphabet holds, by each reading of it: by the code's name."""
+    run = BASE64.clean(run)
+    for place in range(BASE64.group):
+        yield BASE64.name, BASE64.decode(run[place:])
+    if len(run) >= 32 and not run.translate(None, _HEX):
+        for place in range(HEX.group):
+            yield HEX.name, HEX.decode(run[place:])
 
 
 def decode_utf16(run: bytes) -> bytes:
@@ -166,8 +182,8 @@ def decode_utf16(run: bytes) -> bytes:
 
 
 UTF16_CLASSES = bytes(122 if byte == 0 else 112 if 32 <= byte < 127 or byte in b"\t\r\n" else 46 for byte in range(256))
-UTF16_ENOUGH = b"pz" * 20
-UTF16_RUN = re.compile(rb"(?:pz){20,}")
+UTF16_ENOUGH = b"pz" * 15
+UTF16_RUN = re.compile(rb"(?:pz){15,}p?")
 
 
 _SHORT_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 MARKER_BYTES_MIN = 16
 """A shorter string would be met by chance, so it is counted and not searched. Full user ids are always searched."""
+UTF16_BYTES_MIN = 8
 PIECE_BYTES = 16
 """How much of a sealed record is looked for: its nonce and the first bytes of its ciphertext, like no others."""
 PART_BYTES = MARKER_BYTES_MIN
@@ -106,6 +107,12 @@ def needles(markers: Iterable[Marker]) -> dict[bytes, list[Needle]]:
 
 
 def _forms(marker: Marker) -> Iterator[tuple[bytes, str]]:
+    if marker.kind is Kind.CONTENT:
+        # Of content there is most. The scanner undoes its encodings too, which for names and keys is the second way.
+        yield marker.text, "in clear"
+        if not marker.text.isascii():
+            yield from _utf16(marker.text)
+        return
     yield from _encodings(marker.text)
     if marker.kind not in (Kind.USER_ID, Kind.NAME, Kind.GIVEN):
         return
@@ -130,12 +137,15 @@ def _encodings(text: bytes) -> Iterator[tuple[bytes, str]]:
         urlsafe = encoded.translate(_URLSAFE)
         if urlsafe != encoded:
             yield urlsafe, "base64"
-    try:
-        words = text.decode()
-    except UnicodeDecodeError:
-        return  # a piece cut within a letter, or bytes that are no text
-    yield words.encode("utf-16-le"), "UTF-16"
-    yield words.encode("utf-16-be"), "UTF-16"
+    yield from _utf16(text)
+
+
+def _utf16(text: bytes) -> Iterator[tuple[bytes, str]]:
+    """Of what is no whole text, because it was cut within a letter, the letters that are whole."""
+    words = text.decode(errors="ignore")
+    if len(words) * 2 >= UTF16_BYTES_MIN:
+        yield words.encode("utf-16-le"), "UTF-16"
+        yield words.encode("utf-16-be"), "UTF-16"
 
 
 _URLSAFE = bytes.maketrans(b"+/", b"-_")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Database = Connection[Any]
 
-MARKERS_MAX = 12_000
+MARKERS_MAX = 60_000
 """Searched at once: more would not fit into memory with all their forms."""
 _RELATIONS = """
     SELECT pg_relation_filepath(c.oid) AS path, coalesce(t.relname, c.relname)::text AS name

@@ -5,9 +5,11 @@ streams deep. Memory is bounded: a stream holds a few hundred kilobytes, and at 
 """
 
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import NamedTuple
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
@@ -26,6 +28,7 @@ STEP_BYTES = 256 << 10
 """Less than this is gathered first: a step over a few bytes costs as much as one over a few thousand."""
 _WINDOW_BYTES_MAX = 1 << 16
 _AROUND_BYTES = 256
+_SHORT_RUN_BYTES_MAX = 128
 
 
 class Hit(NamedTuple):
@@ -97,7 +100,7 @@ class Stream:
         self._tail = b""
         self._fed = 0
         self._open: list[_Compressed] = []
-        self._runs = [_Run(self, code) for code in decoders.RUN_CODES]
+        self._runs = [_Run(self, code) for code in (decoders.BASE64, decoders.HEX)]
 
     def feed(self, data: bytes) -> None:
         """Search `data`, which follows what was fed before. Cost: about 17 ns a byte."""
@@ -162,6 +165,7 @@ class Stream:
             self._open_compressed(whole, seen, base)
             for start, stored in pages.compressed_values(whole, seen):
                 self.expand(base + start, stored, whole=True)
+            self._short_runs(whole, base)
             self._escapes(whole, base)
             self._utf16(whole, base)
             for run in self._runs:
@@ -178,6 +182,28 @@ class Stream:
                         self._open.append(compressed)
                         if len(self._open) > OPEN_MAX:
                             self._open.pop(0).close()
+
+    def _short_runs(self, whole: bytes, base: int) -> None:
+        """Runs that are too short for anything but one marker are decoded and searched all together."""
+        classes = whole.translate(decoders.BASE64.classes)
+        decoded: dict[str, list[bytes]] = {}
+        starts: dict[str, list[int]] = {}
+        at = 0
+        while (start := classes.find(decoders.SHORT_RUN, at)) >= 0:
+            at = classes.find(b".", start)
+            if at < 0:
+                at = len(whole)
+            if at - start <= _SHORT_RUN_BYTES_MAX:
+                for name, data in decoders.decode_short(whole[start:at]):
+                    if decoders.is_text(data) and at - start < decoders.BASE64.shortest:
+                        self.decode(name, base + start, data)  # perhaps encoded again
+                    decoded.setdefault(name, []).append(data)
+                    starts.setdefault(name, []).append(base + start)
+        for name, each in decoded.items():
+            ends = list(accumulate(len(data) + 1 for data in each))
+            for needle, start, _ in self._search.find(b"\0".join(each)):
+                offset = starts[name][bisect(ends, start)]
+                self._search.met(needle, (*self._path, name), self._origin if self._path else self._origin + offset)
 
     def _escapes(self, whole: bytes, base: int) -> None:
         for code in decoders.ESCAPE_CODES:

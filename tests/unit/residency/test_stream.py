@@ -78,6 +78,18 @@ def test_found_in_an_encoding_within_another(outer: str, inner: str) -> None:
     assert search(within(BYTES[outer](within(hidden))))
 
 
+@pytest.mark.parametrize("name", [*BYTES, *TEXT])
+@pytest.mark.parametrize("around", [b"", b" ", b'"'])
+def test_a_marker_of_sixteen_bytes_is_found_alone(name: str, around: bytes) -> None:
+    words = WORDS[1:17]
+    needle = Search(list(needles([Marker(Kind.CONTENT, "cn", words.encode())])))
+    stream = Stream(needle)
+    hidden = BYTES[name](words.encode()) if name in BYTES else TEXT[name](words)
+    stream.feed(b"abc" * 4 + around + hidden + around if around else hidden)
+    stream.close()
+    assert needle.hits()
+
+
 def test_found_four_deep() -> None:
     hidden = base64.b64encode(gzip.compress(json.dumps({"b": zlib.compress(PLAIN).hex()}).encode()))
     hits = search(within(hidden))
