@@ -25,6 +25,7 @@ from hutong.membership.service import Memberships
 from hutong.rooms.creation import CreateRoom, Creation, Creator
 from hutong.rooms.service import Rooms
 from hutong.rooms.structural import is_user_id
+from hutong.rooms.type_patterns import TypePatterns
 
 PREFIX = "/_matrix/client/v3"
 ROOM = PREFIX + "/rooms/{room_id}"
@@ -168,7 +169,7 @@ class MessagesEndpoint:
         resp.data = b",".join(parts) + b"}"
 
 
-class PageFilter(msgspec.Struct, frozen=True):
+class PageFilterBody(msgspec.Struct, frozen=True):
     """The part of a RoomEventFilter that a page of messages knows."""
 
     types: list[str] | None = None
@@ -178,44 +179,41 @@ class PageFilter(msgspec.Struct, frozen=True):
     contains_url: bool | None = None
     lazy_load_members: bool = False
 
+
+class PageFilter:
+    """Raises: BadParam for more wildcards than can be tried on every event."""
+
+    def __init__(self, body: PageFilterBody) -> None:
+        self.lazy_load_members = body.lazy_load_members
+        self._types = None if body.types is None else TypePatterns(body.types)
+        self._not_types = TypePatterns(body.not_types or ())
+        self._senders = None if body.senders is None else frozenset(body.senders)
+        self._not_senders = frozenset(body.not_senders or ())
+        self._contains_url = body.contains_url
+        self._all = body == PageFilterBody(lazy_load_members=body.lazy_load_members)
+
     @classmethod
     def read(cls, text: str | None) -> "PageFilter":
         if text is None:
-            return cls()
+            return cls(PageFilterBody())
         try:
-            return msgspec.json.decode(text.encode(), type=cls)
+            return cls(msgspec.json.decode(text.encode(), type=PageFilterBody))
         except msgspec.DecodeError as error:
             raise BadParam("filter", str(error)) from None
 
     def admits(self, env: Envelope, json: bytes) -> bool:
         """Whether an event passes. Cost: decodes it only when the filter asks for anything."""
-        if self.types is None and not self.not_types and self.senders is None and not self.not_senders:
-            return self.contains_url is None or (b'"url":' in json) == self.contains_url
+        if self._all:
+            return True
         event: dict[str, Any] = OBJECT.decode(json)
         type, sender = event["type"], event["sender"]
         return (
-            (self.types is None or any(_matches(pattern, type) for pattern in self.types))
-            and not any(_matches(pattern, type) for pattern in self.not_types or ())
-            and (self.senders is None or sender in self.senders)
-            and sender not in (self.not_senders or ())
-            and (self.contains_url is None or ("url" in event["content"]) == self.contains_url)
+            (self._types is None or type in self._types)
+            and type not in self._not_types
+            and (self._senders is None or sender in self._senders)
+            and sender not in self._not_senders
+            and (self._contains_url is None or ("url" in event["content"]) == self._contains_url)
         )
-
-
-def _matches(pattern: str, type: str) -> bool:
-    """A type pattern: `*` stands for any text."""
-    if "*" not in pattern:
-        return pattern == type
-    head, *rest = pattern.split("*")
-    if not type.startswith(head):
-        return False
-    at = len(head)
-    for part in rest[:-1]:
-        found = type.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return type.endswith(rest[-1]) and len(type) - len(rest[-1]) >= at
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ No I/O. Source: Client-Server API v1.19, "Filtering"; the schemas Filter, RoomFi
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -14,6 +13,7 @@ from msgspec import Meta, Struct
 from hutong.errors import BadJson, BadParam, NotJson
 from hutong.ids import TypeCode
 from hutong.rooms.event_types import text_of
+from hutong.rooms.type_patterns import TypePatterns
 
 TIMELINE_LIMIT_DEFAULT: Final = 10
 TIMELINE_LIMIT_MAX: Final = 100
@@ -73,8 +73,8 @@ class TypeRule:
 
     def __init__(self, types: Texts | None, not_types: Texts) -> None:
         self.all = types is None and not not_types
-        self._types = None if types is None else _Words(types)
-        self._not_types = _Words(not_types)
+        self._types = None if types is None else TypePatterns(types)
+        self._not_types = TypePatterns(not_types)
         self.codes: list[TypeCode] | None = None if self.all else [code for code, text in _CODES if self.admits(text)]
         """The specification's types that pass; None: every type. What is no type of the specification must be asked."""
         self._codes = frozenset(self.codes or ())
@@ -87,18 +87,6 @@ class TypeRule:
         if self.all:
             return True
         return code in self._codes if code > 0 else None
-
-
-class _Words:
-    """A list of texts with wildcards."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._exact = frozenset(text for text in texts if "*" not in text)
-        patterns = [".*".join(map(re.escape, re.split(r"\*+", text))) for text in texts if "*" in text]
-        self._pattern = re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.DOTALL) if patterns else None
-
-    def __contains__(self, text: str) -> bool:
-        return text in self._exact or (self._pattern is not None and self._pattern.fullmatch(text) is not None)
 
 
 class Matcher:

@@ -1,3 +1,5 @@
+import time
+
 import msgspec
 import pytest
 
@@ -120,3 +122,11 @@ def test_an_endless_filter_is_refused_before_it_is_read() -> None:
         FilterCache().get(" " * 70_000)
     with pytest.raises(NotJson):
         FilterCache().get("x")
+
+
+def test_a_pattern_that_fits_nearly_everywhere_is_answered_at_once() -> None:
+    types = ["*a" * 60 + "*b"]
+    matcher = filter_of(room={"timeline": {"types": types}}).timeline
+    begun = time.perf_counter()
+    assert not matcher.admits("a" * 255, "@a:x", b"{}")
+    assert time.perf_counter() - begun < 1
