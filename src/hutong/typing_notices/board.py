@@ -1,11 +1,13 @@
 """Who types in which room, as one cell knows it. Notices end by themselves when their time is up.
 
-Every change of what readers see takes the next number of a counter, which a sync token carries beside the log's position.
+Every change of what readers see takes the next number of a counter, which a sync token carries beside the position in
+the log.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from math import inf
 from typing import Final, Protocol
 
 from hutong.ids import MemberRef, RoomNo
@@ -39,6 +41,7 @@ class TypingBoard:
         self._changed = changed
         self._rooms: dict[RoomNo, _Room] = {}  # in the order of their last change
         self._ends: list[tuple[float, RoomNo, MemberRef]] = []
+        self._alarm = inf  # when the timer that counts goes off; those set before it, for later, do nothing
 
     def set(self, room: RoomNo, ref: MemberRef, ms: int) -> None:
         """`ref` types in `room` for `ms` milliseconds from now on; 0: no longer."""
@@ -55,8 +58,7 @@ class TypingBoard:
         began = ref not in here.until
         here.until[ref] = end
         heappush(self._ends, (end, room, ref))
-        if self._ends[0] == (end, room, ref):
-            self._timer.call_at(end, self._expire)
+        self._wake_at(end)
         if began:
             self._note(room, here)
 
@@ -88,7 +90,15 @@ class TypingBoard:
         if quiet is not None:
             del self._rooms[quiet]
 
-    def _expire(self) -> None:
+    def _wake_at(self, when: float) -> None:
+        if when < self._alarm:
+            self._alarm = when
+            self._timer.call_at(when, lambda: self._expire(when))
+
+    def _expire(self, when: float) -> None:
+        if when != self._alarm:
+            return
+        self._alarm = inf
         now = self._timer.time()
         while self._ends and self._ends[0][0] <= now:
             end, room, ref = heappop(self._ends)
@@ -97,4 +107,4 @@ class TypingBoard:
                 del here.until[ref]
                 self._note(room, here)
         if self._ends:
-            self._timer.call_at(self._ends[0][0], self._expire)
+            self._wake_at(self._ends[0][0])

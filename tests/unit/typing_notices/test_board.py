@@ -13,6 +13,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 100.0
         self._due: list[tuple[float, Callable[[], object]]] = []
+        self.woken = 0
 
     def time(self) -> float:
         return self.now
@@ -24,6 +25,7 @@ class Clock:
         until = self.now + seconds
         while due := sorted((when, n) for n, (when, _) in enumerate(self._due) if when <= until):
             self.now, n = due[0]
+            self.woken += 1
             self._due.pop(n)[1]()
         self.now = until
 
@@ -94,3 +96,17 @@ def test_a_room_full_of_typists_takes_no_more() -> None:
     assert len(typing.typists(ROOM)) == 200
     clock.pass_s(2)
     assert typing.typists(ROOM) == []
+
+
+def test_short_notices_leave_no_timers_behind_that_go_on_for_ever() -> None:
+    typing, clock, _ = board()
+    for _ in range(100):
+        typing.set(ROOM, BOB, 5_000)
+        typing.set(ROOM, ALICE, 10)
+        clock.pass_s(0.02)
+    for second in range(40):
+        if second == 20:
+            clock.woken = 0
+        typing.set(ROOM, BOB, 5_000)
+        clock.pass_s(1)
+    assert clock.woken <= 20
