@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MARKERS_MAX = 60_000
 """Searched at once: more would not fit into memory with all their forms."""
+CONNECT_TIMEOUT_S = 30.0
 _RELATIONS = """
     SELECT pg_relation_filepath(c.oid) AS path, coalesce(t.relname, c.relname)::text AS name
     FROM pg_class c LEFT JOIN pg_class t ON t.reltoastrelid = c.oid WHERE pg_relation_filepath(c.oid) IS NOT NULL"""
@@ -317,6 +318,6 @@ class _Audit:
 
 
 async def _connect(stack: AsyncExitStack, dsn: str) -> "Database":
-    database = await asyncpg.connect(dsn, timeout=10)
+    database = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
     stack.push_async_callback(database.close)
     return database
