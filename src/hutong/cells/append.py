@@ -397,7 +397,7 @@ def tell(home: Home, batch: Batch, state: RoomState, event: Event, prepared: Pre
 
 def _redact(home: Home, batch: Batch, state: RoomState, target: Envelope, by: Seq) -> None:
     """The words go: here at once when they are here, at their home when it hears of it."""
-    batch.redacted(state.room, target.seq, by)
+    batch.redacted(state.room, target.seq, by, target.event_id)
     cell = home.directory.cell_of(target.home)
     if cell == home.cell:
         batch.content_gone(target.event_id)

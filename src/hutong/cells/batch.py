@@ -10,6 +10,7 @@ from typing import Any
 
 from asyncpg import Connection
 from asyncpg.pgproto.pgproto import UUID
+from msgspec import structs
 
 from hutong.cells import tables
 from hutong.cells.codes import CellRole, ContentState, LogKind
@@ -86,18 +87,9 @@ TXNS_GONE = Part(
     "DELETE FROM txns t USING {rows} AS r(account, device, txn) "
     "WHERE t.account = r.account AND t.device = r.device AND t.txn = r.txn",
 )
-OUT_GONE = Part(
-    "drop_out", ("int4", "int8"), "DELETE FROM out o USING {rows} AS r(dest, n) WHERE o.dest = r.dest AND o.n <= r.n"
-)
-CELLS_GONE = Part(
-    "drop_room_cells",
-    ("int8", "int4"),
-    "DELETE FROM room_cells c USING {rows} AS r(room, cell) WHERE c.room = r.room AND c.cell = r.cell",
-)
-
 ORDER = (
     EVENTS, SNAPSHOT, LOG, OUT, CONTENT, TXNS, VOIDED, HIGHLIGHTS, ROOMS, STATE, MEMBERS, ROOM_CELLS, IN_CURSOR,
-    RECEIPTS, ACCOUNT_DATA, REDACTED, CONTENT_LIVE, CONTENT_GONE, TXNS_GONE, OUT_GONE, CELLS_GONE,
+    RECEIPTS, ACCOUNT_DATA, REDACTED, CONTENT_LIVE, CONTENT_GONE, TXNS_GONE,
 )  # fmt: skip
 _EMPTY: dict[Any, Row] = {}
 
@@ -116,6 +108,8 @@ class Batch:
         self.touched: set[RoomNo] = set()
         self.redactions: list[tuple[RoomNo, Seq, Seq]] = []
         """(room, seq, seq of the redaction): what readers must no longer be shown."""
+        self.gone: list[bytes] = []
+        """The ids of events whose words may not be kept in memory any more."""
         self.erased: list[tuple[RoomNo, MemberRef]] = []
         """People of whom nothing may be shown or kept in memory any more."""
         self._rows: dict[str, dict[Any, Row]] = {}
@@ -141,8 +135,14 @@ class Batch:
         self.records.append(Record(pos=event.pos, kind=LogKind.EVENT, room=env.room, event=event, words=words))
 
     def snapshot_event(self, env: Envelope) -> None:
-        """A state event from before the copy of its room begins: no news to anybody, so it has no position."""
-        self.put(SNAPSHOT, (env.room, env.seq), *_event_row(Event(pos=Pos(0), env=env)))
+        """A state event from before the copy of its room begins: no news to anybody, so it has no position.
+
+        One that is in this very batch keeps the position that it has there: two parts may not write one row.
+        """
+        if (env.room, env.seq) not in self._rows.get(EVENTS.name, _EMPTY):
+            self.put(SNAPSHOT, (env.room, env.seq), *_event_row(Event(pos=Pos(0), env=env)))
+        elif env.redacted_by is not None:
+            self._mark(EVENTS, env.room, env.seq, env.redacted_by)
 
     def log(self, record: Record) -> None:
         """A record that is no event, with a row of its own."""
@@ -160,27 +160,39 @@ class Batch:
 
     def content_gone(self, id: bytes) -> None:
         """Delete a content row, or do not write it when it is in this very batch."""
+        self.gone.append(id)
+        self._rows.get(CONTENT_LIVE.name, _EMPTY).pop(id, None)
         if self._rows.get(CONTENT.name, _EMPTY).pop(id, None) is None:
             self.put(CONTENT_GONE, id, _uuid(id))
 
     def content_live(self, id: bytes) -> None:
-        self.put(CONTENT_LIVE, id, _uuid(id))
+        if id not in self._rows.get(CONTENT_GONE.name, _EMPTY):
+            self.put(CONTENT_LIVE, id, _uuid(id))
 
     def txn(self, account: int, device: int, txn: bytes, event_id: bytes, minute: Minute) -> None:
         values = {"account": account, "device": device, "txn": txn, "event_id": _uuid(event_id), "minute": minute}
         self.put(TXNS, (account, device, txn), *_in_order(tables.TXNS, values))
 
-    def redacted(self, room: RoomNo, seq: Seq, by: Seq) -> None:
+    def redacted(self, room: RoomNo, seq: Seq, by: Seq, event_id: bytes) -> None:
         """Mark an event as redacted, also when it is in this very batch: an UPDATE would not see it there."""
         self.redactions.append((room, seq, by))
-        rows = self._rows.get(EVENTS.name, _EMPTY)
-        if (room, seq) in rows:
-            names = [column.name for column in tables.EVENTS.columns]
-            rows[room, seq] = tuple(
-                by if name == "redacted_by" else value for name, value in zip(names, rows[room, seq], strict=True)
-            )
-        else:
+        self.gone.append(event_id)
+        part = next((part for part in (EVENTS, SNAPSHOT) if (room, seq) in self._rows.get(part.name, _EMPTY)), None)
+        if part is None:
             self.put(REDACTED, (room, seq), room, seq, by)
+        else:
+            self._mark(part, room, seq, by)
+
+    def _mark(self, part: Part, room: RoomNo, seq: Seq, by: Seq) -> None:
+        """Write into a row of this batch, and its record, which no reader has seen yet, that it is redacted."""
+        rows, names = self._rows[part.name], [column.name for column in tables.EVENTS.columns]
+        rows[room, seq] = tuple(
+            by if name == "redacted_by" else value for name, value in zip(names, rows[room, seq], strict=True)
+        )
+        for record in self.records:
+            if record.event is not None and record.room == room and record.event.env.seq == seq:
+                env = structs.replace(record.event.env, redacted_by=by)
+                record.event, record.words = Event(pos=record.event.pos, env=env), None
 
     def room(self, room: RoomNo, room_id: bytes, home: HomeNo, version: int, from_seq: Seq, proj: bytes) -> None:
         values = {
@@ -270,10 +282,13 @@ class Batch:
         """Whether this batch is in the tables, asked after a connection was lost: all of it is there, or nothing.
 
         The lock is held again, so nobody else has given out the same position since. A batch without a position is
-        known by a content it stages; without that too, its rows may be written twice.
+        known by its rows for other cells, or by a content it stages; without either, its rows may be written twice.
         """
         if self.records:
             return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM log WHERE pos = $1)", self.head))
+        for dest, n in self._rows.get(OUT.name, _EMPTY):
+            query = "SELECT EXISTS (SELECT FROM out WHERE dest = $1 AND n = $2)"
+            return bool(await connection.fetchval(query, dest, n))
         for id in self._rows.get(CONTENT.name, _EMPTY):
             return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM content WHERE id = $1)", _uuid(id)))
         return False

@@ -155,6 +155,8 @@ class Cell:
         for record in batch.records:
             if record.event is not None and record.words is not None:
                 self.words.keep(record.event.env.event_id, record.words)
+        for event_id in batch.gone:
+            self.words.drop(event_id)
         self.view.committed(batch)
         self.replication.committed(batch)
         for room, ref in batch.erased:

@@ -120,7 +120,7 @@ class Ingest:
         for account in self.mentioned.get(env.event_id, ()):
             batch.highlight(account, state.room, env.seq)
         if env.rel_seq is not None and row.redacts is not None:
-            batch.redacted(state.room, env.rel_seq, env.seq)
+            batch.redacted(state.room, env.rel_seq, env.seq, row.redacts.event_id)
             if self.home.directory.cell_of(row.redacts.home) == self.home.cell:
                 batch.content_gone(row.redacts.event_id)
 
