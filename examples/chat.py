@@ -3,17 +3,19 @@
     python examples/chat.py cn alice                          the first terminal: alice, at home in cn, waits
     python examples/chat.py ru carol @alice:cn.localhost      the second: carol, at home in ru, opens a chat with her
 
-Type a line and press Enter; Ctrl-D ends. `make run` serves the node; HUTONG_URL names another one.
+Type a line and press Enter; Ctrl-D ends. `make run` serves the node; CHAT_URL names another one.
 """
 
 import asyncio
+import logging
 import os
 import sys
 
 from nio import AsyncClient, InviteMemberEvent, LoginError, MatrixRoom, RegisterResponse, RoomMessageText
 
-NODE = os.environ.get("HUTONG_URL", "http://localhost:8008")
+NODE = os.environ.get("CHAT_URL", "http://localhost:8008")
 PORTS = {"cn": 1, "eu": 2, "ru": 3}  # of the demo: each region also listens on a port of its own, after the node's
+logging.getLogger("nio").setLevel(logging.ERROR)  # a name that is new cannot log in: no warning for that
 PASSWORD = "a lane that joins courtyards"
 
 

@@ -16,7 +16,7 @@ DEADLINE_S = 20
 
 
 async def terminal(node: "Node", *arguments: str) -> Process:
-    env = {**environment(), "HUTONG_URL": node.base_url}
+    env = {**environment(), "CHAT_URL": node.base_url}
     command = (sys.executable, str(REPOSITORY / "examples" / "chat.py"), *arguments)
     return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=env)
 
