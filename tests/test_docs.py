@@ -17,6 +17,7 @@ PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPO
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#]+)(?:#[^)]*)?\)")
 AUDIT = re.compile(r"<!-- audit -->\n```\n(?P<report>.*?)```\n<!-- /audit -->", re.DOTALL)
+NOT_OF_THE_CODE = {"Host", "NewType", "Retry"}
 
 
 def name_of(page: Path) -> str:
@@ -38,6 +39,19 @@ def commands() -> Iterator[tuple[str, str]]:
 def test_every_link_leads_somewhere(page: Path) -> None:
     targets = [match["target"] for match in LINK.finditer(page.read_text())]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_name_of_the_code_is_in_the_code(page: Path) -> None:
+    text = FENCE.sub("", page.read_text())
+    code = "\n".join(file.read_text() for file in (REPOSITORY / "src" / "hutong").rglob("*.py"))
+    for name in set(re.findall(r"`([A-Z][a-z]\w+(?:\.\w+)?)(?:\(\))?`", text)) - NOT_OF_THE_CODE:
+        kind, _, method = name.partition(".")
+        place = re.search(rf"^(class {kind}\b|{kind} = )", code, re.MULTILINE)
+        assert place is not None, f"there is no {kind}"
+        body = code[place.end() :]
+        until = re.search(r"\n\w", body)
+        assert not method or re.search(rf"\bdef {method}\b", body[: until.start() if until else None]), name
 
 
 @pytest.mark.parametrize(("page", "line"), sorted(set(commands())))
