@@ -180,8 +180,8 @@ def parse_version(text: object) -> Version:
 def user_ids_in(type: TypeCode, content: Content) -> frozenset[str]:
     """The valid user ids that `content` names where the projection needs their refs. Never raises."""
     named: object = None
-    if type == POWER_LEVELS:
-        named = content.get("users")
+    if type == POWER_LEVELS and isinstance(content.get("users"), dict):
+        named = content["users"]
     elif type == CREATE and content.get("room_version") == "12":
         named = content.get("additional_creators")
     return frozenset(text for text in named if is_user_id(text)) if isinstance(named, dict | list) else frozenset()

@@ -239,6 +239,7 @@ def test_what_has_to_be_resolved_first() -> None:
     }
     assert user_ids_in(POWER_LEVELS, power) == {ALICE, BOB}
     assert texts_in(POWER_LEVELS, power) == {"org.example.type", "org.example.key"}
+    assert user_ids_in(POWER_LEVELS, power | {"users": [ALICE]}) == frozenset(), "refused anyway; nobody is looked up"
     create = {"room_version": "12", "additional_creators": [ALICE, 7, "x"], "type": "org.example.room"}
     assert user_ids_in(CREATE, create) == {ALICE}
     assert texts_in(CREATE, create) == {"org.example.room"}
