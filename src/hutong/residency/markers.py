@@ -90,6 +90,23 @@ def choose(markers: Sequence[Marker], most: int) -> list[Marker]:
     return sorted(searchable, key=lambda marker: (kinds.index(marker.kind), marker.rank))[:most]
 
 
+def provable(markers: Iterable[Marker], most: int) -> tuple[list[Marker], set[tuple[str, bytes]]]:
+    """Those of `markers` of which a record is among `most` pieces (home, piece) to be looked for, and these pieces.
+
+    A record proves all the markers that it opens to, so one that was taken already is taken rather than another one.
+    """
+    kept: list[Marker] = []
+    pieces: set[tuple[str, bytes]] = set()
+    for marker in markers:
+        own = [(marker.home, control.piece) for control in marker.controls]
+        if pieces.isdisjoint(own):
+            if own and len(pieces) >= most:
+                continue
+            pieces.update(own[:1])
+        kept.append(marker)
+    return kept, pieces
+
+
 def needles(markers: Iterable[Marker]) -> dict[bytes, list[Needle]]:
     """Every byte string to search for, with what it stands for.
 

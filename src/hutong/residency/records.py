@@ -21,7 +21,7 @@ PEOPLE_MAX = 20_000
 NEWEST_MAX = 5_000
 RANDOM_MAX = 5_000
 """Of a table's records an audit opens so many: the newest, and others at random. Of accounts, PEOPLE_MAX."""
-PIECES_MAX = 3_000
+PIECES_MAX = 1_000
 """Of one cell's records so many are looked for in other regions, whatever they open to."""
 TEXTS_MAX = 100_000
 """Of one cell. More are not kept, since far fewer are searched."""

@@ -15,7 +15,7 @@ from hutong.config import Cell, Config, Region
 from hutong.engines.tables import Placement, Table
 from hutong.residency import evaluate, structure
 from hutong.residency.files import File, Place, list_files
-from hutong.residency.markers import Control, Kind, Marker, Needle, choose, needles
+from hutong.residency.markers import Control, Kind, Marker, Needle, choose, needles, provable
 from hutong.residency.records import Opened, markers, open_records, still_there
 from hutong.residency.report import Count, Finding, Report
 from hutong.residency.scanner import Scanned, scan
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     Database = Connection[Any]
 
+PIECES_MAX = 20_000
+"""Of sealed records. More would make the search of sealed bytes, which are as random, several times slower."""
 MARKERS_MAX = 60_000
 """Searched at once: more would not fit into memory with all their forms."""
 CONNECT_TIMEOUT_S = 30.0
@@ -228,13 +230,11 @@ class _Audit:
                     f"met proves nothing"
                 )
         searchable = sum(marker.searchable for marker in everyones)
-        chosen = choose(everyones, MARKERS_MAX)
+        chosen, pieces = provable(choose(everyones, MARKERS_MAX), PIECES_MAX)
         if len(chosen) < searchable:
             report.notes.append(f"{len(chosen):,} of {searchable:,} searchable strings were searched: people first.")
-        self._markers += chosen
-        pieces = {(marker.home, control.piece) for marker in chosen for control in marker.controls}
         pieces |= {(region, piece) for region, each in opened.items() for found in each for piece in found.pieces}
-        self._markers += [Marker(Kind.SEALED, home, piece) for home, piece in sorted(pieces)]
+        self._markers += [*chosen, *(Marker(Kind.SEALED, home, piece) for home, piece in sorted(pieces))]
 
     # --- reading ---
 

@@ -7,7 +7,18 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hutong.residency.markers import MARKER_BYTES_MIN, PART_BYTES, Kind, Marker, base64_phases, choose, needles, parts
+from hutong.residency.markers import (
+    MARKER_BYTES_MIN,
+    PART_BYTES,
+    Control,
+    Kind,
+    Marker,
+    base64_phases,
+    choose,
+    needles,
+    parts,
+    provable,
+)
 
 
 @given(st.binary(min_size=MARKER_BYTES_MIN, max_size=100), st.binary(max_size=20), st.binary(max_size=20))
@@ -44,6 +55,18 @@ def test_when_there_are_too_many_people_come_first_and_every_text_keeps_its_begi
     chosen = choose([*content, *people], 12)
     assert chosen[:2] == people
     assert {marker.text[:1] for marker in chosen[2:]} == {b"%d" % number for number in range(10)}
+
+
+def test_a_record_proves_all_that_it_opens_to() -> None:
+    first, second = (Control(bytes((number,)) * 16, "content", "body", bytes(16)) for number in (1, 2))
+    markers = [
+        Marker(Kind.CONTENT, "cn", b"said once, and said", (first,)),
+        Marker(Kind.CONTENT, "cn", b"said twice, by both", (second, first)),
+        Marker(Kind.CONTENT, "cn", b"said by the second.", (second,)),
+        Marker(Kind.GIVEN, "", b"said by nobody at all"),
+    ]
+    assert provable(markers, 9) == (markers, {("cn", first.piece), ("cn", second.piece)})
+    assert provable(markers, 1) == ([markers[0], markers[1], markers[3]], {("cn", first.piece)})
 
 
 def test_a_short_name_is_not_searched_and_a_short_user_id_is() -> None:
