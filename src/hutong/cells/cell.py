@@ -109,7 +109,7 @@ class Cell:
             out_numbers=self.memory.out_numbers,
             out_floor=rev.restored << OUT_BITS_PER_MINUTE,
         )
-        self.writer = Writer(self.number, connect, self.memory, self.tail, self._committed)
+        self.writer = Writer(self.number, connect, self.memory, self.tail, self._committed, self.view.clear)
         self.replication = Replication(
             home=self.home,
             directory=directory,

@@ -46,6 +46,9 @@ class Lru(Generic[K, V]):
         for key in [key for key, value in self._items.items() if condition(value)]:
             del self._items[key]
 
+    def clear(self) -> None:
+        self._items.clear()
+
     def __len__(self) -> int:
         return len(self._items)
 
@@ -109,9 +112,6 @@ class View:
                 self._members.put((account, room), member)
         return member
 
-    def cached_member(self, account: AccountNo, room: RoomNo) -> Member | None:
-        return self._members.get((account, room))
-
     def committed(self, batch: Batch) -> None:
         """Drop what `batch` changed."""
         for record in batch.records:
@@ -122,9 +122,11 @@ class View:
                 self._generation += 1
                 self._rooms.drop(record.room)
 
-    def forget_member(self, account: AccountNo, room: RoomNo) -> None:
+    def clear(self) -> None:
+        """Batches were missed: look everything up anew."""
         self._generation += 1
-        self._members.drop((account, room))
+        self._rooms.clear()
+        self._members.clear()
 
 
 def room_id_text(raw: bytes, version: int, server_name: str) -> str:

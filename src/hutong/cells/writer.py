@@ -7,7 +7,7 @@ is formed, in order, against memory; they are answered after the commit, when th
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -31,6 +31,8 @@ COMMIT_TIMEOUT_S = 30.0
 RECONNECT_PATIENCE_S = 10.0
 LOCK_PATIENCE_S = 30.0
 STOP_PATIENCE_S = 5.0
+_NO_CONNECTION: tuple[type[Exception], ...] = (*AWAY, OSError, asyncpg.PostgresError)
+_AWAY = "the database cannot be reached at the moment"
 
 
 class Op(Protocol[R_co]):
@@ -75,18 +77,23 @@ class Writer:
         memory: Memory,
         tail: Tail,
         committed: Callable[[Batch], None],
+        started_over: Callable[[], None],
     ) -> None:
+        """`committed`: told of each batch in the step that publishes it; `started_over`: told when some were missed."""
         self._cell = cell
         self._connect = connect
         self._memory = memory
         self._tail = tail
         self._committed = committed
+        self._started_over = started_over
         self._connection: asyncpg.Connection[Any] | None = None
         self._queue: list[_Entry[Any]] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
+        self._away = False
+        """Whether the database has been away for longer than anybody should wait."""
         self.commits = 0
         """Group commits so far."""
 
@@ -123,17 +130,23 @@ class Writer:
         Raises: MatrixError as the operation refuses; Unavailable (503) when the database or the node is not there.
         Cost: a share of one statement per batch.
         """
-        if self._task is None or self._task.done():
-            raise Unavailable("the node is not ready to write")
+        self._check_open()
         if len(self._queue) >= QUEUE_MAX:
             raise Unavailable("too many writes are waiting", retry_after_ms=1_000)
         await op.prepare(self._memory)
+        self._check_open()  # it may have stopped meanwhile, and would never answer
         entry = _Entry(op, asyncio.get_running_loop().create_future())
         self._queue.append(entry)
         self._idle.clear()
         self._wake.set()
         result: R = await entry.answer
         return result
+
+    def _check_open(self) -> None:
+        if self._task is None or self._task.done():
+            raise Unavailable("the node is not ready to write")
+        if self._away:
+            raise Unavailable(_AWAY)
 
     async def _run(self) -> None:
         while True:
@@ -152,6 +165,7 @@ class Writer:
                     log.exception("cell %s: a batch could not be committed", self._cell)
                     for entry in entries:
                         entry.fail(error)
+                    await self._start_over()
             self._idle.set()
 
     async def _commit(self, entries: Sequence[_Entry[Any]]) -> None:
@@ -246,21 +260,49 @@ class Writer:
     async def _recover(self, batch: Batch, entries: Sequence[_Entry[Any]]) -> None:
         """Connection lost, lock lost: the batch may be there or not. Lock again, look, then answer or do it anew."""
         log.warning("cell %s: the connection to the database was lost", self._cell)
-        patience = asyncio.get_running_loop().call_later(RECONNECT_PATIENCE_S, _give_up, entries)
-        try:
+        async with self._patience(entries):
             await self._reconnect(float("inf"))
             landed, head = await self._landed(batch), await self._head()
-        finally:
-            patience.cancel()
         if landed and head == batch.head:
             self._publish(batch, entries)
             return
         self._undo(batch)
         if head != self._tail.head:  # somebody else held the lock meanwhile: what is in memory is old
-            self._memory.clear()
-            await self._memory.load_counters()
-            self._tail.reset(head)
+            await self._reload(head)
         await self._again([entry for entry in entries if not entry.answer.done()])
+
+    async def _start_over(self) -> None:
+        """A batch came to an end that nobody foresaw: the tables say how far it came."""
+        async with self._patience(()):
+            while True:
+                try:
+                    await self._reconnect(float("inf"))
+                    await self._reload(await self._head())
+                    return
+                except AWAY:
+                    log.warning("cell %s: the connection to the database was lost again", self._cell)
+
+    async def _reload(self, head: Pos) -> None:
+        await self._memory.load_counters()
+        self._memory.clear()
+        self._tail.reset(head)
+        self._started_over()
+
+    @contextlib.asynccontextmanager
+    async def _patience(self, entries: Sequence[_Entry[Any]]) -> AsyncIterator[None]:
+        """Whoever waits for the database is let go after a while, and whoever comes then at once."""
+        timer = asyncio.get_running_loop().call_later(RECONNECT_PATIENCE_S, self._give_up, entries)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._away = False
+
+    def _give_up(self, entries: Sequence[_Entry[Any]]) -> None:
+        self._away = True
+        queued, self._queue = self._queue, []
+        for entry in (*entries, *queued):
+            entry.fail(Unavailable(_AWAY))
 
     async def _landed(self, batch: Batch) -> bool:
         assert self._connection is not None
@@ -280,7 +322,7 @@ class Writer:
                     return
                 await connection.close()
                 reason: Exception = NotTheWriter(f"another process writes cell {self._cell}: it holds the cell's lock")
-            except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+            except _NO_CONNECTION as error:
                 reason = error
             if loop.time() >= until:
                 raise reason
@@ -290,8 +332,3 @@ class Writer:
     async def _head(self) -> Pos:
         assert self._connection is not None
         return Pos(await self._connection.fetchval("SELECT coalesce(max(pos), 0) FROM log"))
-
-
-def _give_up(entries: Sequence[_Entry[Any]]) -> None:
-    for entry in entries:
-        entry.fail(Unavailable("the database cannot be reached at the moment"))

@@ -14,6 +14,7 @@ AWAY: tuple[type[Exception], ...] = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that has heard its end, but is not closed yet
     ConnectionError,
     TimeoutError,
 )
