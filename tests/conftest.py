@@ -95,6 +95,10 @@ def http(node: "Node", session: aiohttp.ClientSession, contract: Contract | None
 @pytest.fixture(scope="session")
 def newcomer(http: Http) -> Newcomer:
     """Register one more person: `await newcomer("dave", "ru")`. The name is made unique by a number."""
+    return newcomers(http)
+
+
+def newcomers(http: Http) -> Newcomer:
     numbers = itertools.count(1)
 
     async def register(name: str, region: str, **more: object) -> Client:

@@ -270,6 +270,9 @@ class Node:
 
         # What other cells ask of these slices.
         async def answer_profile(_: CellNo, request: ProfileOf) -> bytes | None:
+            home = cell.cell_of(cell.names.home_of(request.user_id[1:].partition(":")[0]))
+            if home != cell.number:  # asked as a cell of the region that knows the name
+                return await cell.link.call(home, request)
             return await profile_bytes(accounts, request.user_id)
 
         self.link.serve(cell.number, ProfileOf, answer_profile)

@@ -118,9 +118,7 @@ async def test_forgetting_takes_the_room_away(carol: Client, lane: str) -> None:
 async def test_a_kick_crosses_the_lane(alice: Client, carol: Client, lane: str) -> None:
     await carol.poll()
     await alice.kick(lane, carol, reason="for now")
-    await carol.until(
-        lambda: carol.state[lane]["m.room.member", carol.user_id]["content"]["membership"] == "leave", "the kick"
-    )
+    await carol.until(lambda: carol.membership(lane) == "leave", "the kick")
     shown = carol.state[lane]["m.room.member", carol.user_id]
     assert shown["sender"] == alice.user_id
     assert shown["content"]["reason"] == "for now"
@@ -132,6 +130,7 @@ async def test_a_kick_crosses_the_lane(alice: Client, carol: Client, lane: str) 
 async def test_banned_in_every_region_until_unbanned(alice: Client, carol: Client, lane: str) -> None:
     await alice.ban(lane, carol, reason="enough")
     assert (await alice.members(lane))[carol.user_id] == "ban"
+    await carol.until(lambda: carol.membership(lane) == "ban", "the ban")
     with refused("M_FORBIDDEN"):
         await carol.join(lane)
     with refused("M_FORBIDDEN"):

@@ -49,18 +49,21 @@ class Chat:
         """Send `text` under a transaction id of that name. Returns whether it was acknowledged."""
         self.open.append((person, text))
         try:
-            event_id = await person.send_event(self.room, "m.room.message", {"msgtype": "m.text", "body": text}, text)
-        except (aiohttp.ClientError, ConnectionError, TimeoutError):
+            await self._send(person, text)
+        except (aiohttp.ClientError, ConnectionError):
             return False
         self.open.remove((person, text))
-        self.acknowledged[text] = event_id
         return True
 
+    async def _send(self, person: Client, text: str) -> None:
+        content = {"msgtype": "m.text", "body": text}
+        self.acknowledged[text] = await person.send_event(self.room, "m.room.message", content, text)
+
     async def send_again(self) -> None:
-        """What any client does after an error: the same transaction, until it succeeds."""
-        for person, text in list(self.open):
-            self.open.remove((person, text))
-            assert await self.say(person, text)
+        """What any client does after an error: the same transaction. Now it must succeed."""
+        for person, text in self.open:
+            await self._send(person, text)
+        self.open.clear()
 
     async def check(self) -> None:
         """Everything acknowledged is there once, under the id that was answered, for everybody, in one order."""

@@ -344,6 +344,11 @@ class Client:
                 self.unread[room] = told["unread_notifications"]["notification_count"]
         return body
 
+    def membership(self, room: str, whose: "Client | None" = None) -> str:
+        """What the polls so far told of somebody's membership, by default one's own."""
+        event = self.state[room].get(("m.room.member", (whose or self).user_id))
+        return str(event["content"]["membership"]) if event else ""
+
     async def until(self, condition: Callable[[], Any], what: str) -> None:
         """Poll until `condition` holds. Fails after 15 s, saying `what` never came."""
         try:
