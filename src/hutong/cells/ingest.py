@@ -26,6 +26,8 @@ class Ingest:
 
     home: Home
     src: CellNo
+    after: int
+    """The number up to which rows had come when these were fetched."""
     rows: list[OutRow]
     snapshots: Snapshots
     """By (room, seq): the room as it was before the join at seq, with which this cell begins to follow."""
@@ -39,8 +41,8 @@ class Ingest:
         for row in self.rows:
             state = await memory.load(row.room)
             self._states[row.room] = state
-            if state is not None and row.envelope is not None and row.envelope.type == MEMBER:
-                await memory.load_members(state, [_target(row.envelope)])
+            if state is not None:
+                await memory.load_members(state, self._named(row))
             if state is not None and row.kind == OutKind.RECEIPT:
                 await memory.load_receipts(state, [(MemberRef(row.a), row.b >> 32, row.thread)])
         self._members = {
@@ -51,14 +53,22 @@ class Ingest:
         """Whom to look up in rooms that are not here yet: a ref that was given out has a row with its account."""
         refs: dict[RoomNo, list[MemberRef]] = {}
         for row in self.rows:
-            if self._states[row.room] is None and row.envelope is not None and row.envelope.type == MEMBER:
-                refs.setdefault(row.room, []).append(_target(row.envelope))
-        return refs
+            if self._states[row.room] is None:
+                refs.setdefault(row.room, []).extend(self._named(row))
+        return {room: named for room, named in refs.items() if named}
+
+    def _named(self, row: OutRow) -> list[MemberRef]:
+        """Whose membership a row tells of, by itself or by the state that comes with it."""
+        snapshot = self.snapshots.get((row.room, row.seq))
+        events = [row.envelope, *(snapshot.state if snapshot is not None else ())]
+        return [_target(env) for env in events if env is not None and env.type == MEMBER]
 
     def form(self, batch: Batch, memory: Memory) -> int:
         if any(memory.get(room) is not state for room, state in self._states.items()):
             raise NotLoaded
         last = memory.cursors.get(self.src, 0)
+        if last < self.after:
+            return last  # what came before these rows was taken back when its batch failed: it must come again first
         for row in self.rows:
             if row.n <= last:
                 continue
@@ -97,6 +107,7 @@ class Ingest:
         )  # fmt: skip
 
     def _event(self, batch: Batch, memory: Memory, row: OutRow, env: Envelope) -> None:
+        batch.touched.add(row.room)
         state = memory.get(row.room)
         snapshot = self.snapshots.get((row.room, row.seq))
         if snapshot is not None:
@@ -105,7 +116,6 @@ class Ingest:
             batch.content_live(env.event_id)
         if state is None:
             return
-        batch.touched.add(state.room)
         pos = batch.next_pos()
         state.head, state.notes = max(state.head, env.seq), env.notes
         batch.event(Event(pos=pos, env=env), self.words.get(env.event_id))

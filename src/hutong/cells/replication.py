@@ -255,10 +255,10 @@ class Replication:
             rows = await self._link.call(src, Pull(after=cursor, limit=PULL_ROWS_MAX))
         if not rows:
             return False
-        await self._writer.submit(await self._gather(src, rows))
+        await self._writer.submit(await self._gather(src, cursor, rows))
         return True
 
-    async def _gather(self, src: CellNo, rows: list[OutRow]) -> Ingest:
+    async def _gather(self, src: CellNo, after: int, rows: list[OutRow]) -> Ingest:
         """Fetch what ingesting these rows takes, before they get positions."""
         events = [row.envelope for row in rows if row.kind == OutKind.EVENT and row.envelope is not None]
         watched = [env for env in events if self._tail.watched(env.room) or self._words.cached(env) is not None]
@@ -270,6 +270,7 @@ class Replication:
         return Ingest(
             home=self._home,
             src=src,
+            after=after,
             rows=rows,
             snapshots=await self._snapshots(src, events),
             words=words,

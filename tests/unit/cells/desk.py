@@ -11,6 +11,7 @@ from hutong.cells.batch import Batch
 from hutong.cells.directory import Directory
 from hutong.cells.memory import Memory
 from hutong.cells.messages import Draft, RefReply
+from hutong.cells.ops import StageContent
 from hutong.cells.reads import Reads
 from hutong.cells.records import Txn, Words
 from hutong.cells.tail import Tail
@@ -88,7 +89,20 @@ class Desk:
         )  # fmt: skip
         return await self.writer.submit(AppendOp(self.home, room, said))
 
+    async def stage(self, event_id: bytes, room: RoomNo, room_home: HomeNo) -> None:
+        """Alice's content of an event that goes to another cell."""
+        await self.writer.submit(
+            StageContent(
+                event_id=event_id, account=ALICES, room=room, room_home=room_home, body=b"sealed", minute=Minute(1),
+                txn=None,
+            )
+        )  # fmt: skip
+
     # What is true of the tables.
+
+    async def content_state(self, event_id: bytes) -> int | None:
+        row = (await self.home.reads.contents([event_id])).get(event_id)
+        return None if row is None else row[1]
 
     async def timeline(self, room: RoomNo) -> list[tuple[int, bytes]]:
         rows = await self.tables.pool.fetch("SELECT seq, event_id FROM events WHERE room = $1 ORDER BY seq", room)
