@@ -156,8 +156,9 @@ async def test_only_ones_own_words_or_with_power(alice: Client, bob: Client, car
     with refused("M_FORBIDDEN"):
         await bob.redact(lane, sent)
     assert (await alice.event(lane, sent))["content"]["body"] == "mine"
-    await alice.redact(lane, sent)
+    redaction = await alice.redact(lane, sent)
     assert (await alice.event(lane, sent))["content"] == {}
+    await carol.sees(lane, redaction)  # her region hears of it a moment later
     assert (await carol.event(lane, sent))["content"] == {}
 
 

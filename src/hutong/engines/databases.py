@@ -16,6 +16,7 @@ AWAY: tuple[type[Exception], ...] = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # of a connection that has heard its end, but is not closed yet
     ConnectionError,
+    FileNotFoundError,  # the socket of a server that has not started again yet
     TimeoutError,
 )
 """What a statement raises when the database is away, restarts, or does not answer."""
