@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hutong.cells.link import Fault
+from hutong.ids import CellNo
 from tests.conftest import Newcomer
 from tests.support.client import Answer, Client, Json, path
 
@@ -88,6 +89,42 @@ async def test_a_doubled_call_is_one_event(alice: Client, bob: Client, carol: Cl
         for event_id in sent:
             await person.sees(lane, event_id)
         assert await person.texts(lane) == ["ru", "eu", "cn"]
+
+
+async def test_a_doubled_leaving_is_a_leaving(alice: Client, carol: Client, lane: str, ways: Ways) -> None:
+    """The second time, who has left is refused to leave: that must not take back the first."""
+    ways.one(RU, CN, double_calls=1)
+    await carol.leave(lane, reason="the kettle")
+    await alice.until(
+        lambda: (
+            (event := alice.state[lane].get(("m.room.member", carol.user_id)))
+            and event["content"] == {"membership": "leave", "reason": "the kettle"}
+        ),
+        "carol's leaving, with her words",
+    )
+
+
+async def test_one_cut_does_not_keep_others_from_being_settled(
+    alice: Client, bob: Client, carol: Client, lane: str, node: "Node", ways: Ways
+) -> None:
+    """What ru has sent to cn waits for cn; what it has sent to eu, with the reply lost, is asked for meanwhile."""
+    other = await bob.create_room(preset="public_chat")
+    await carol.join(other)
+    ways.one(RU, CN, cut=True)
+    for txn in "abcd":  # so many that one of them has its turn first
+        is_away(await attempt(carol, lane, txn), "cn")
+    ways.one(RU, EU, lose_replies=1)
+    ways.one(EU, RU, cut=True)  # nor may the event itself come back and say that it is there
+    is_away(await attempt(carol, other), "eu")
+    ways.one(RU, EU)
+    reads = node.cells[CellNo(RU)].reads
+    async with asyncio.timeout(30):
+        while {cell_of(home) for _, _, home, _ in await reads.pending()} != {CN}:
+            await asyncio.sleep(0.05)
+
+
+def cell_of(home: int) -> int:
+    return home // 4_096 * 256
 
 
 async def test_what_cannot_be_done_now_says_which_region_is_away(carol: Client, lane: str, ways: Ways) -> None:

@@ -16,7 +16,7 @@ from hutong.cells.memory import Memory, NotLoaded, RoomState
 from hutong.cells.messages import Draft, RefReply
 from hutong.cells.reads import Reads
 from hutong.cells.records import Envelope, Event, Member, Txn
-from hutong.errors import GivenUp, NotFound, Unavailable
+from hutong.errors import Forbidden, GivenUp, NotFound, Unavailable
 from hutong.ids import (
     AccountNo,
     CellNo,
@@ -246,6 +246,8 @@ def check(state: RoomState, prepared: Prepared) -> None:
         follows_create=state.head == 1,
     )
     sender = _known(state, draft.sender, draft.home)
+    if draft.sender in state.members and state.members[draft.sender].home != draft.home:
+        raise Forbidden("sender: is at home elsewhere")
     target = None
     if draft.target is not None:
         target = _known(state, draft.target, draft.target_home or draft.home)

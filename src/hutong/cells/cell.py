@@ -47,7 +47,7 @@ from hutong.cells.view import View
 from hutong.cells.words import WordsReader
 from hutong.cells.writer import Writer
 from hutong.engines.migrations import Rev
-from hutong.errors import NotFound, RegionAway
+from hutong.errors import Forbidden, MatrixError, NotFound, RegionAway
 from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
 from hutong.rooms import event_types
 from hutong.vault.blind import BlindIndex
@@ -211,8 +211,18 @@ class Cell:
         serve(self.number, EraseRef, self._answer_erase)
         serve(self.number, Locate, self._answer_locate)
 
-    async def _answer_append(self, _: CellNo, request: Append) -> Seq:
-        return await self.writer.submit(AppendOp(self.home, request.room, request.draft))
+    async def _answer_append(self, src: CellNo, request: Append) -> Seq:
+        draft = request.draft
+        if self.cell_of(draft.home) != src:
+            raise Forbidden("sender: is not at home in the cell that sends this")
+        try:
+            return await self.writer.submit(AppendOp(self.home, request.room, draft))
+        except MatrixError:
+            # It may have come before: somebody who has left is refused to leave, when the reply got lost.
+            event = await self.reads.event_by_id(draft.event_id)
+            if event is None or (event.env.room, event.env.sender) != (request.room, draft.sender):
+                raise
+            return event.env.seq
 
     async def _answer_settle(self, _: CellNo, request: Settle) -> Seq | None:
         # Void it first, then look: whatever is there now was there before, and nothing can come after.
@@ -263,13 +273,16 @@ class Cell:
 
     async def _settle_pending(self) -> None:
         while True:
+            away: set[CellNo] = set()  # their turn comes again; nobody else's waits for it
             try:
                 for event_id, room, home, account in await self.reads.pending():
-                    if not self.deciding.on(event_id):
-                        async with self.deciding.about(event_id):
+                    if self.cell_of(home) in away or self.deciding.on(event_id):
+                        continue
+                    async with self.deciding.about(event_id):
+                        try:
                             await self._settle(event_id, room, home, account)
-            except LinkDown:
-                pass  # its turn comes again
+                        except (LinkDown, MatrixError):
+                            away.add(self.cell_of(home))
             except Exception:
                 log.exception("cell %s: pending content could not be settled", self.number)
             await asyncio.sleep(SETTLE_EVERY_S)
@@ -287,9 +300,9 @@ class Cell:
             await self.writer.submit(ContentLive(event_id=event_id))
             return
         txn = await self.reads.txn_of(account, event_id)
-        if txn is not None:
-            self.transactions.forget((txn.account, txn.device), txn.key)
         await self.writer.submit(ContentVoid(event_id=event_id, txn=txn))
+        if txn is not None:  # only now may it make another event: the table has its key once
+            self.transactions.forget((txn.account, txn.device), txn.key)
 
     async def _record_head(self) -> None:
         while True:

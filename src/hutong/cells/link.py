@@ -5,6 +5,7 @@ here works over a network, and so that a recorder sees exactly what would travel
 """
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,8 +14,11 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
+from hutong.engines.databases import AWAY
 from hutong.errors import MatrixError
 from hutong.ids import CellNo
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -148,6 +152,11 @@ class InProcessLinks:
             answer: _Failure | _Answer = _Answer(msgspec.Raw(_encode(await handler(src, self._decode(kind, asked)))))
         except MatrixError as error:
             answer = _Failure(error.status, error.errcode, error.message, error.extra)
+        except AWAY:
+            raise LinkDown(dest) from None
+        except Exception:
+            log.exception("cell %s: %s of cell %s could not be answered", dest, kind.flow, src)
+            raise LinkDown(dest) from None
         outcome = _OUTCOME.decode(self._carry(dest, src, kind.flow, answer))
         if isinstance(outcome, _Failure):
             raise MatrixError(outcome.message, status=outcome.status, errcode=outcome.errcode, **outcome.extra)
