@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 PULL_ROWS_MAX = 500
 PUSH_ROWS_MAX = 200
+PORTIONS_MAX = 200
+"""How many pushes of one source wait in memory."""
 QUIET_PULL_S = 5.0
 """How long a lost bell can delay an event."""
 RETRY_S = 0.5
@@ -203,7 +205,9 @@ class Replication:
             self._names.keep(room, ref, name)
         source = self._sources.get(src)
         if source is not None:
-            source.portions.append(push)
+            if len(source.portions) >= PORTIONS_MAX:  # it stands still for now; what is dropped here is pulled then
+                source.portions.clear()
+            source.portions.append(msgspec.structs.replace(push, words=(), names=()))
             source.bell.set()
 
     async def wait_for(self, room: RoomNo, seq: Seq, wait_s: float) -> bool:

@@ -17,7 +17,8 @@ Device = tuple[AccountNo, DeviceNo]
 class Transactions:
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
-        self._devices: OrderedDict[Device, dict[bytes, bytes]] = OrderedDict()
+        self._devices: OrderedDict[Device, dict[bytes, bytes | None]] = OrderedDict()
+        """None for a transaction that failed: it may have been committed all the same, so the table is asked."""
         self._under_way: dict[tuple[Device, bytes], asyncio.Future[None]] = {}
         self._texts: OrderedDict[tuple[DeviceNo, bytes], str] = OrderedDict()
 
@@ -32,8 +33,10 @@ class Transactions:
         try:
             known = self._devices.get(device)
             if known is None:
-                known = await self._reads.txns(*device)
-                known = self._devices.setdefault(device, known)
+                read: dict[bytes, bytes | None] = {**await self._reads.txns(*device)}
+                known = self._devices.setdefault(device, read)
+            elif key in known and known[key] is None:
+                known[key] = (await self._reads.txns(*device)).get(key)
             self._devices.move_to_end(device)
             if len(self._devices) > DEVICES_MAX:
                 self._devices.popitem(last=False)
@@ -46,8 +49,8 @@ class Transactions:
         return event_id
 
     def end(self, device: Device, key: bytes, event_id: bytes | None) -> None:
-        """It made `event_id`, or (None) nothing."""
-        if event_id is not None and device in self._devices:
+        """It made `event_id`, or (None) it failed."""
+        if device in self._devices:
             self._devices[device][key] = event_id
         future = self._under_way.pop((device, key), None)
         if future is not None:

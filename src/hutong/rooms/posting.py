@@ -85,6 +85,7 @@ class Posting:
             at_home = cell.cell_of(room_home) == cell.number
             if at_home or await self._resume(author, room, room_home, said, event_id):
                 return event_id_text(event_id)
+            cell.transactions.forget(device, key)
         made: bytes | None = None
         try:
             made = await self._new(author, room, room_home, said, Txn(author.account, author.device, key))
