@@ -188,6 +188,11 @@ async def test_members_can_be_asked_for_by_membership(alice: Client, bob: Client
     await carol.leave(lane)
     assert await alice.members(lane, membership="leave") == {carol.user_id: "leave"}
     assert await alice.members(lane, not_membership="leave") == {alice.user_id: "join", bob.user_id: "join"}
+    either = await alice.members(lane, membership="leave", not_membership="join")
+    assert either == {carol.user_id: "leave"}, "either this, or not that"
+    assert await alice.members(lane, membership="join", not_membership="leave") == {
+        alice.user_id: "join", bob.user_id: "join"
+    }  # fmt: skip
 
 
 async def test_joined_members_are_seen_alike_from_everywhere(

@@ -33,9 +33,9 @@ _STATE_ONE = f"""
 _SIGHT = f"""
     SELECT type, seq, value FROM events WHERE room = $1 AND value IS NOT NULL AND (
         (type = {HISTORY_VISIBILITY} AND skey = 0) OR (type = {MEMBER} AND skey = $2)) ORDER BY seq"""
-_EVER_JOINED = f"""
-    SELECT EXISTS (
-        SELECT FROM events WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND value = {Membership.JOIN})"""
+_LEFT_AT = f"""
+    SELECT min(seq) FROM events WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND seq > (
+        SELECT max(seq) FROM events WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND value = {Membership.JOIN})"""
 _HEAD = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1"
 _SEQ_AT = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1 AND pos <= $2 AND pos > 0"
 _MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND room = $2"
@@ -131,8 +131,10 @@ class Reads:
             membership=[(seq, value) for type, seq, value in rows if type == MEMBER],
         )
 
-    async def ever_joined(self, room: RoomNo, ref: MemberRef) -> bool:
-        return bool(await self.pool.fetchval(_EVER_JOINED, room, ref))
+    async def left_at(self, room: RoomNo, ref: MemberRef) -> Seq | None:
+        """The seq at which `ref`, who is not in the room now, was in it last; None: they never were in it."""
+        left: Seq | None = await self.pool.fetchval(_LEFT_AT, room, ref)
+        return left
 
     async def rooms_of(self, account: AccountNo, memberships: Sequence[Membership]) -> list[Member]:
         return [member_of(row) for row in await self.pool.fetch(_ROOMS_OF, account, memberships)]

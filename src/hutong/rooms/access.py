@@ -12,7 +12,7 @@ from hutong.cells.cell import Cell
 from hutong.cells.link import LinkDown
 from hutong.cells.messages import Locate, RoomFacts, SightOf, SightReply
 from hutong.cells.records import Envelope, Member
-from hutong.cells.view import RoomInfo, raw_room_id
+from hutong.cells.view import RoomInfo, raw_room_id, room_id_text
 from hutong.errors import BadParam, Forbidden, NotFound
 from hutong.ids import AccountNo, CellNo, Seq, StateKeyCode, room_no
 from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER, HistoryVisibility, Membership
@@ -21,6 +21,7 @@ from hutong.rooms.visibility import visible
 ROOM_ID_BYTES_MAX = 255
 _ROOM_ID = re.compile(r"![^:\0]{1,255}(?::[^\0\s]{1,230})?")
 _STRANGE = "you are not in this room"
+_NOWHERE = "roomId: no such room"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +86,11 @@ class Access:
             raise Forbidden("you have forgotten this room")
         if member.membership == Membership.JOIN:
             return Seat(room=room, member=member)
-        if member.membership in (Membership.LEAVE, Membership.BAN) and await self._was_in(room, member):
-            return Seat(room=room, member=member, upto=member.seq)
+        if member.membership in (Membership.LEAVE, Membership.BAN):
+            # Their last event may be younger than their leaving: a ban, or another invitation that they declined.
+            left = await self._cell.reads.left_at(room.room, member.ref)
+            if left is not None:
+                return Seat(room=room, member=member, upto=left)
         raise Forbidden(_STRANGE)
 
     async def joined(self, account: AccountNo, room_id: str) -> Seat:
@@ -120,7 +124,7 @@ class Access:
         raw = checked_room_id(room_id)
         known = await self._cell.replication.facts(room_no(raw))
         if known is not None and known.room_id == raw:
-            return known
+            return self._named(known, room_id)
         asked, away = set(), None
         for cell in self._candidates(room_id, via):
             if cell in asked:
@@ -132,10 +136,16 @@ class Access:
                 away = cell
                 continue
             if facts is not None:
-                return facts
+                return self._named(facts, room_id)
         if away is not None:
             raise self._cell.away(away)
-        raise NotFound("room_id: no such room")
+        raise NotFound(_NOWHERE)
+
+    def _named(self, facts: RoomFacts, room_id: str) -> RoomFacts:
+        """`facts`, if they are about a room that is called so: the same id with another server's name is no room."""
+        if room_id_text(facts.room_id, facts.version, self._cell.directory.server_name(facts.home)) != room_id:
+            raise NotFound(_NOWHERE)
+        return facts
 
     def _candidates(self, room_id: str, via: Iterable[str]) -> list[CellNo]:
         directory = self._cell.directory
@@ -153,10 +163,6 @@ class Access:
         if member is None or member.membership == 0:
             raise Forbidden(_STRANGE)
         return info, member
-
-    async def _was_in(self, room: RoomInfo, member: Member) -> bool:
-        """Whether somebody who left had been in, rather than declined or been banned from outside."""
-        return await self._cell.reads.ever_joined(room.room, member.ref)
 
 
 def checked_room_id(room_id: str) -> bytes:

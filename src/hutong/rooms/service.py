@@ -11,7 +11,7 @@ from hutong.cells.link import LinkDown
 from hutong.cells.messages import Codes, EventById, Page, StateAt
 from hutong.cells.records import Envelope, Words
 from hutong.cells.tokens import RoomToken, SyncToken, Tokens
-from hutong.errors import BadParam, NotFound
+from hutong.errors import BadParam, Forbidden, NotFound
 from hutong.http.request import Caller
 from hutong.ids import AccountNo, MemberRef, Seq, StateKeyCode, TypeCode, event_id_bytes
 from hutong.rooms import event_types
@@ -21,6 +21,7 @@ from hutong.rooms.posting import Author, Posting, Said, Transaction
 from hutong.rooms.show import Reader, Show
 
 PAGE_MAX = 1_000
+_OUT_OF_SIGHT = "eventId: no such event in your sight"
 _encode = msgspec.json.Encoder().encode
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -110,8 +111,11 @@ class Rooms:
     # Reading.
 
     async def event(self, caller: Caller, room_id: str, event_id: str) -> bytes:
-        """One event as JSON. Raises: NotFound, Forbidden, RegionAway."""
-        seat = await self.access.seat(caller.account, room_id)
+        """One event as JSON. Raises: NotFound, RegionAway."""
+        try:
+            seat = await self.access.seat(caller.account, room_id)
+        except Forbidden:
+            raise NotFound(_OUT_OF_SIGHT) from None  # one answer for both, or it tells strangers what exists
         env = await self.visible(seat, event_id)
         (shown,) = await self.show.events(seat.room, [env], Reader(seat.member, caller.device))
         if shown is None:
@@ -123,7 +127,7 @@ class Rooms:
         raw = event_id_bytes(event_id)
         env = None if raw is None else await self._by_id(seat, raw)
         if env is None or not (await self.access.sight(seat)).sees(env):
-            raise NotFound("eventId: no such event in your sight")
+            raise NotFound(_OUT_OF_SIGHT)
         return env
 
     async def _by_id(self, seat: Seat, raw: bytes) -> Envelope | None:
@@ -224,6 +228,10 @@ class Rooms:
     async def _senders(self, seat: Seat, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes]:
         """The m.room.member of those who speak on a page, for clients that load members lazily."""
         refs = {env.sender for env in envelopes}
+        if seat.upto is not None:  # as they were then: what people are called since is not for who has left
+            then = [env for env in await self._state_before(seat, seat.upto) if env.type == event_types.MEMBER]
+            shown = await self.show.events(seat.room, [env for env in then if MemberRef(env.skey or 0) in refs], reader)
+            return [json for json in shown if json is not None]
         members = await self.cell.reads.members_by_ref(seat.room.room, refs)
         events = await self.cell.reads.events(seat.room.room, [member.seq for member in members.values() if member.seq])
         shown = await self.show.events(seat.room, [event.env for event in events.values()], reader)
@@ -291,10 +299,15 @@ class Rooms:
         else:
             envelopes = await self._state_of(seat)
         wanted = [env for env in envelopes if env.type == event_types.MEMBER and env.value is not None]
-        if membership is not None:
-            wanted = [env for env in wanted if Membership(env.value or 0).text == membership]
-        if not_membership is not None:
-            wanted = [env for env in wanted if Membership(env.value or 0).text != not_membership]
+        if membership is not None or not_membership is not None:
+            # Both together mean: either the one, or not the other. So says the specification.
+            texts = {env.event_id: Membership(env.value or 0).text for env in wanted}
+            wanted = [
+                env
+                for env in wanted
+                if texts[env.event_id] == membership
+                or (not_membership is not None and texts[env.event_id] != not_membership)
+            ]
         shown = await self.show.events(seat.room, wanted, Reader(seat.member, caller.device))
         return [json for json in shown if json is not None]
 
