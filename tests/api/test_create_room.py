@@ -131,3 +131,23 @@ async def test_a_failed_invitation_creates_nothing(alice: Client) -> None:
         with pytest.raises(Refused):
             await alice.create_room(invite=[whom])
     assert await alice.joined_rooms() == before
+
+
+async def test_who_is_trusted_creates_the_room_together_with_those_named_as_creators(
+    alice: Client, bob: Client, carol: Client
+) -> None:
+    room = await alice.create_room(
+        preset="trusted_private_chat",
+        invite=[bob.user_id, carol.user_id],
+        creation_content={"additional_creators": [bob.user_id]},
+    )
+    created = await alice.get_state(room, "m.room.create")
+    assert sorted(created["additional_creators"]) == sorted([bob.user_id, carol.user_id])
+
+
+@pytest.mark.parametrize("version", ["10", "11", "12"])
+async def test_nobody_is_named_as_creator_who_is_not(alice: Client, bob: Client, version: str) -> None:
+    room = await alice.create_room(room_version=version, creation_content={"creator": bob.user_id, "room_version": "1"})
+    created = await alice.get_state(room, "m.room.create")
+    assert created["room_version"] == version
+    assert created.get("creator") == (alice.user_id if version == "10" else None)

@@ -30,7 +30,6 @@ class Draft(Struct, frozen=True, array_like=True, kw_only=True):
     redacts: bytes | None = None
     mentions: tuple[str, ...] = ()
     """The user ids that `m.mentions` names."""
-    mentions_room: bool = False
 
 
 class Append(Request[Seq], frozen=True, kw_only=True):
@@ -278,12 +277,3 @@ class EraseRef(Request[None], frozen=True, kw_only=True):
     reply: ClassVar[Any] = None
     room: RoomNo
     ref: MemberRef
-
-
-class ContentGone(Request[None], frozen=True, kw_only=True):
-    """An event whose author is at home in the asked cell was redacted: delete its content."""
-
-    flow: ClassVar[str] = "content_gone"
-    reply: ClassVar[Any] = None
-    room: RoomNo
-    event_id: bytes

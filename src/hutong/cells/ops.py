@@ -10,7 +10,9 @@ from hutong.cells.batch import Batch, Bell
 from hutong.cells.codes import CellRole, ContentState, OutKind, ReceiptType
 from hutong.cells.memory import Memory, NotLoaded, RoomState
 from hutong.cells.records import ReceiptRow, Txn
+from hutong.errors import MatrixError
 from hutong.ids import AccountNo, HomeNo, MemberRef, Minute, RoomNo, Seq
+from hutong.rooms.event_types import Membership
 
 
 class _Op(Struct, kw_only=True):
@@ -158,7 +160,7 @@ class PutAccountData(_Op, kw_only=True):
 
 
 class Forget(_Op, kw_only=True):
-    """A person who is not in the room any more does not want to see it in lists."""
+    """A person who is not in the room any more does not want to see it in lists. Raises M_UNKNOWN (400) in the room."""
 
     account: AccountNo
     room: RoomNo
@@ -174,6 +176,8 @@ class Forget(_Op, kw_only=True):
         if self._state is None or memory.room(self.room) is not self._state:
             raise NotLoaded
         member = self._state.members[self.ref]
+        if member.membership not in (Membership.LEAVE, Membership.BAN):
+            raise MatrixError("roomId: you are in this room; leave it first")
         forgotten = structs.replace(member, forgotten=True)
         self._state.members[self.ref] = forgotten
         batch.touched.add(self.room)

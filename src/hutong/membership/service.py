@@ -12,7 +12,7 @@ from hutong.cells.cell import Cell
 from hutong.cells.messages import RefReply
 from hutong.cells.ops import Forget
 from hutong.cells.records import Member
-from hutong.errors import BadParam, Forbidden, MatrixError, NotFound, RegionAway
+from hutong.errors import BadParam, Forbidden, NotFound, RegionAway
 from hutong.http.request import Caller
 from hutong.ids import AccountNo, DeviceNo, HomeNo, RoomNo
 from hutong.rooms.access import Access, Seat
@@ -99,12 +99,7 @@ class Memberships:
     async def set(self, caller: Caller, room_id: str, user_id: str, content: Content) -> str:
         """PUT of an m.room.member state event: the same, by its content. Returns the event's id."""
         change = parse_member(content)
-        own = user_id == await self._user_id(caller.account)
-        if own and change.membership == Membership.JOIN:
-            await self._access.involved(caller.account, room_id)
-            seat = await self._access.involved(caller.account, room_id)
-            return await self._own(caller, seat, content)
-        if own:
+        if user_id == await self._user_id(caller.account):
             return await self._own(caller, await self._access.involved(caller.account, room_id), content)
         if change.membership in (Membership.INVITE, Membership.BAN, Membership.LEAVE):
             seat, target, _ = await self._target(caller, room_id, user_id)
@@ -117,8 +112,6 @@ class Memberships:
         Raises: BadParam while still in it; Forbidden.
         """
         seat = await self._access.involved(caller.account, room_id)
-        if seat.member.membership in (Membership.JOIN, Membership.INVITE, Membership.KNOCK):
-            raise MatrixError("roomId: you are in this room; leave it first", errcode="M_UNKNOWN")
         if not seat.member.forgotten:
             await self._cell.writer.submit(Forget(account=caller.account, room=seat.room.room, ref=seat.member.ref))
 

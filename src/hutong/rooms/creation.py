@@ -136,10 +136,16 @@ class Creation:
         self, creator: Creator, own: Member, profile: Content, body: CreateRoom, preset: Preset, version: int
     ) -> list[Said]:
         create = {**body.creation_content, "room_version": str(version)}
+        create.pop("creator", None)
         if version < 11:
             create["creator"] = creator.user_id
         if version >= 12 and preset.trusted and body.invite:
-            create.setdefault("additional_creators", list(dict.fromkeys(body.invite)))
+            named = create.get("additional_creators", [])
+            if isinstance(named, list):  # else it is refused when it is read
+                create["additional_creators"] = [
+                    *named,
+                    *(each for each in dict.fromkeys(body.invite) if each not in named),
+                ]
         member = {
             "membership": "join",
             **{key: profile[key] for key in ("displayname", "avatar_url") if profile.get(key)},

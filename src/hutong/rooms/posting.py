@@ -185,7 +185,6 @@ def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Ce
     """The event as the room's home gets it: what it must know beside the words is read out of them here."""
     relates_to, rel_type = _relation(said.content)
     code = event_types.code_of(said.type)
-    mentions, mentions_room = _mentions(said.content)
     notify = (
         code in _NOTIFYING
         and (said.state_key is None or code == event_types.TOMBSTONE)
@@ -205,8 +204,7 @@ def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Ce
         relates_to=relates_to,
         rel_type=rel_type,
         redacts=said.redacts,
-        mentions=mentions,
-        mentions_room=mentions_room,
+        mentions=_mentions(said.content),
     )
 
 
@@ -221,13 +219,11 @@ def _relation(content: dict[str, Any]) -> tuple[bytes | None, int | None]:
     return (None, None) if raw is None else (raw, Relation.of(rel_type))
 
 
-def _mentions(content: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+def _mentions(content: dict[str, Any]) -> tuple[str, ...]:
     mentions = content.get("m.mentions")
-    if not isinstance(mentions, dict):
-        return (), False
-    named = mentions.get("user_ids")
+    named = mentions.get("user_ids") if isinstance(mentions, dict) else None
     user_ids = named[:MENTIONS_MAX] if isinstance(named, list) else []
-    return tuple(dict.fromkeys(id for id in user_ids if isinstance(id, str))), mentions.get("room") is True
+    return tuple(dict.fromkeys(id for id in user_ids if isinstance(id, str)))
 
 
 def check_size(said: Said) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hutong.cells.cell import Cell
 from hutong.cells.names import erased_id
-from hutong.cells.records import Envelope, Event, Member, Words
+from hutong.cells.records import Envelope, Member, Words
 from hutong.cells.view import RoomInfo, room_id_text
 from hutong.cells.words import Lost
 from hutong.ids import DeviceNo, MemberRef, Seq, event_id_text
@@ -139,7 +139,3 @@ class Show:
                 refs.add(MemberRef(env.skey or 0))
         names = await self._cell.names.fetch((room.room, ref) for ref in refs)
         return {ref: name for (_, ref), name in names.items()}
-
-
-def envelopes(events: Iterable[Event]) -> list[Envelope]:
-    return [event.env for event in events]
