@@ -7,12 +7,13 @@ import itertools
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
 from hutong import config
+from tests.support import soak
 from tests.support.client import Client, Http
 from tests.support.openapi import Contract, specification
 from tests.support.places import data_folder, free_ports
@@ -67,6 +68,11 @@ async def node_process(session: aiohttp.ClientSession, contract: Contract | None
 def soaking(pytestconfig: pytest.Config) -> bool:
     """Whether the long counts are wanted: `make soak`, or HUTONG_SOAK=1."""
     return pytestconfig.option.markexpr == "soak" or os.environ.get("HUTONG_SOAK") == "1"
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.option.markexpr == "soak":
+        soak.write(terminalreporter.stats)
 
 
 @pytest.fixture

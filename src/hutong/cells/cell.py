@@ -58,6 +58,7 @@ log = logging.getLogger(__name__)
 
 PAGE_MAX = 1_000
 SETTLE_EVERY_S = 10.0
+AWAY_RETRY_S = 1.0
 OUT_BITS_PER_MINUTE = 32
 HEAD_EVERY_S = 30.0
 
@@ -285,7 +286,7 @@ class Cell:
                             away.add(self.cell_of(home))
             except Exception:
                 log.exception("cell %s: pending content could not be settled", self.number)
-            await asyncio.sleep(SETTLE_EVERY_S)
+            await asyncio.sleep(AWAY_RETRY_S if away else SETTLE_EVERY_S)
 
     async def _settle(self, event_id: bytes, room: RoomNo, home: HomeNo, account: AccountNo) -> None:
         row = (await self.reads.contents([event_id])).get(event_id)
