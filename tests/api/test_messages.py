@@ -162,6 +162,31 @@ async def test_only_ones_own_words_or_with_power(alice: Client, bob: Client, car
     assert (await carol.event(lane, sent))["content"] == {}
 
 
+async def test_who_comes_back_does_not_read_what_was_redacted_meanwhile(alice: Client, bob: Client, room: str) -> None:
+    said = await alice.send(room, "I did not mean it")
+    topic = await alice.set_state(room, "m.room.topic", {"topic": "nor this"})
+    await alice.set_state(room, "m.room.topic", {"topic": "lanterns"})
+    await bob.sees(room, topic)
+    await bob.leave(room)
+    for event_id in (said, topic):
+        await alice.redact(room, event_id)
+    await bob.join(room)
+    await bob.sees(room, await alice.send(room, "welcome back"))
+    for event_id in (said, topic):
+        assert (await bob.event(room, event_id))["content"] == {}
+    history = {event["event_id"]: event["content"] for event in await bob.history(room)}
+    assert (history[said], history[topic]) == ({}, {})
+
+
+async def test_a_redacted_piece_of_ones_own_state_is_no_state(alice: Client, bob: Client, room: str) -> None:
+    gate = await alice.set_state(room, "org.example.gate", {"open": True}, "east")
+    await bob.sees(room, gate)
+    await bob.sees(room, await alice.redact(room, gate))
+    for person in (alice, bob):
+        assert all("state_key" in event for event in await person.ok("GET", path("rooms", room, "state")))
+        assert (await person.event(room, gate))["content"] == {}
+
+
 async def test_a_redacted_name_is_no_name(alice: Client, room: str) -> None:
     named = await alice.set_state(room, "m.room.name", {"name": "Slip"})
     await alice.redact(room, named)

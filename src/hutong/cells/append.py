@@ -398,10 +398,15 @@ def tell(home: Home, batch: Batch, state: RoomState, event: Event, prepared: Pre
 
 
 def _redact(home: Home, batch: Batch, state: RoomState, target: Envelope, by: Seq) -> None:
-    """The words go: here at once when they are here, at their home when it hears of it."""
+    """The words go: here at once when they are here, elsewhere when it hears of it.
+
+    A cell with members hears of it by the redaction itself. Told besides: the home of the words, and whoever had
+    members once, since its copy of what was said then is shown again when somebody comes back.
+    """
     batch.redacted(state.room, target.seq, by, target.event_id)
     cell = home.directory.cell_of(target.home)
     if cell == home.cell:
         batch.content_gone(target.event_id)
-    elif state.cells.get(cell) != CellRole.MEMBER:
-        home.post(batch, Bell(dest=cell, room=state.room, seq=target.seq, kind=OutKind.GONE))
+    for other in sorted({cell, *state.cells} - {home.cell}):
+        if state.cells.get(other) != CellRole.MEMBER:
+            home.post(batch, Bell(dest=other, room=state.room, seq=target.seq, kind=OutKind.GONE))

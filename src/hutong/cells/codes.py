@@ -26,7 +26,7 @@ class OutKind(IntEnum):
     ERASED = 3
     """room, a = ref: whose person is erased; drop what was derived from them."""
     GONE = 4
-    """room, seq: an event whose author is at home there was redacted; delete its content."""
+    """room, seq: an event was redacted; delete its content, if its author is at home there, and mark it in the copy."""
 
 
 class ContentState(IntEnum):

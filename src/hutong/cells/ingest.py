@@ -84,6 +84,8 @@ class Ingest:
     def _row(self, batch: Batch, memory: Memory, row: OutRow) -> None:
         if row.kind == OutKind.GONE and row.envelope is not None:
             batch.content_gone(row.envelope.event_id)
+            if row.envelope.redacted_by is not None:
+                batch.redacted(row.room, row.envelope.seq, row.envelope.redacted_by, row.envelope.event_id)
         elif row.kind == OutKind.ERASED:
             batch.erased.append((row.room, MemberRef(row.a)))
         elif row.kind == OutKind.RECEIPT:

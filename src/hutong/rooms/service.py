@@ -240,8 +240,7 @@ class Rooms:
     async def state(self, caller: Caller, room_id: str) -> list[bytes]:
         """All current state, or that at one's leaving. Events of a region that is away are left out."""
         seat = await self.access.seat(caller.account, room_id)
-        shown = await self.show.events(seat.room, await self._state_of(seat), Reader(seat.member, caller.device))
-        return [json for json in shown if json is not None]
+        return await self.show.state(seat.room, await self._state_of(seat), Reader(seat.member, caller.device))
 
     async def _state_of(self, seat: Seat) -> list[Envelope]:
         room = seat.room.room

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from hutong.cells.cell import Cell
 from hutong.cells.names import erased_id
 from hutong.cells.records import Envelope, Member, Words
@@ -15,6 +17,8 @@ from hutong.cells.words import Lost
 from hutong.ids import DeviceNo, MemberRef, Seq, event_id_text
 from hutong.rooms import redaction, render
 from hutong.rooms.event_types import STRUCTURAL, Membership
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,16 @@ class Show:
                 continue
             shown.append(render.closed(base, self._unsigned(room, env, words, names, related, reader)))
         return shown
+
+    async def state(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes]:
+        """A list of state as JSON, without what cannot be read now, and without events that are no state to a client.
+
+        Those are what is left of one whose state key was its author's word, and went with the others.
+        """
+        shown = await self.events(room, envelopes, reader)
+        return [
+            json for env, json in zip(envelopes, shown, strict=True) if json is not None and _has_state_key(env, json)
+        ]
 
     def _fragment(
         self,
@@ -139,3 +153,8 @@ class Show:
                 refs.add(MemberRef(env.skey or 0))
         names = await self._cell.names.fetch((room.room, ref) for ref in refs)
         return {ref: name for (_, ref), name in names.items()}
+
+
+def _has_state_key(env: Envelope, json: bytes) -> bool:
+    """Cost: nothing where the state key is empty or a member's; else one decoding."""
+    return env.skey == 0 or render.needs_state_key_name(env) or "state_key" in _OBJECT.decode(json)
