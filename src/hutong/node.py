@@ -140,6 +140,7 @@ class Node:
                 database = databases[settings.number]
                 slices = await self._cell(settings, region, directory, database, root_key, now, random)
                 self.slices[settings.number] = slices
+        on_stop.push_async_callback(self.link.close)
         for slices in self.slices.values():
             await slices.cell.start()
             on_stop.push_async_callback(slices.cell.stop)

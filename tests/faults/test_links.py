@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hutong.cells.link import Fault
-from hutong.ids import CellNo
+from hutong.ids import CellNo, Seq
 from tests.conftest import Newcomer
 from tests.support.client import Answer, Client, Json, path
 
@@ -134,6 +134,18 @@ async def test_what_cannot_be_done_now_says_which_region_is_away(carol: Client, 
     is_away(answer, "cn")
     ways.heal()
     assert (await attempt(carol, lane)).status == 200
+
+
+async def test_who_gave_up_waiting_for_a_room_is_not_kept(carol: Client, lane: str, node: "Node") -> None:
+    replication = node.cells[CellNo(RU)].replication
+    room = node.cells[CellNo(RU)].view.room_no(lane)
+    assert room is not None
+    assert not await replication.wait_for(room, Seq(2**40), 0.01)
+    waiting = asyncio.create_task(replication.wait_for(room, Seq(2**40), 60))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert room not in replication._waiting
 
 
 async def test_a_cut_elsewhere_is_not_felt(newcomer: Newcomer, bob: Client, ways: Ways) -> None:

@@ -8,7 +8,7 @@ from msgspec import structs
 from hutong.cells.append import Home
 from hutong.cells.batch import Batch
 from hutong.cells.codes import OutKind
-from hutong.cells.memory import Memory, NotLoaded, RoomState
+from hutong.cells.memory import Memory, NotLoaded, ReceiptKey, RoomState
 from hutong.cells.messages import OutRow, RoomFacts, SnapshotReply
 from hutong.cells.records import Envelope, Event, Member, ReceiptRow, Words
 from hutong.ids import AccountNo, CellNo, MemberRef, Minute, RoomNo, Seq
@@ -43,8 +43,7 @@ class Ingest:
             self._states[row.room] = state
             if state is not None:
                 await memory.load_members(state, self._named(row))
-            if state is not None and row.kind == OutKind.RECEIPT:
-                await memory.load_receipts(state, [(MemberRef(row.a), row.b >> 32, row.thread)])
+                await memory.load_receipts(state, self._marked(row))
         self._members = {
             room: await self.home.reads.members_by_ref(room, refs) for room, refs in self._strangers().items()
         }
@@ -62,6 +61,13 @@ class Ingest:
         snapshot = self.snapshots.get((row.room, row.seq))
         events = [row.envelope, *(snapshot.state if snapshot is not None else ())]
         return [_target(env) for env in events if env is not None and env.type == MEMBER]
+
+    def _marked(self, row: OutRow) -> list[ReceiptKey]:
+        """Whose markers a row moves, by itself or by those that come with it."""
+        if row.kind == OutKind.RECEIPT:
+            return [_marker(row)]
+        snapshot = self.snapshots.get((row.room, row.seq))
+        return [] if snapshot is None else [(ref, rtype, thread) for ref, rtype, thread, _, _ in snapshot.receipts]
 
     def form(self, batch: Batch, memory: Memory) -> int:
         if any(memory.get(room) is not state for room, state in self._states.items()):
@@ -89,22 +95,22 @@ class Ingest:
         elif row.kind == OutKind.ERASED:
             batch.erased.append((row.room, MemberRef(row.a)))
         elif row.kind == OutKind.RECEIPT:
-            self._receipt(batch, memory.get(row.room), row)
+            state = memory.get(row.room)
+            if state is not None:
+                self._receipt(batch, state, _marker(row), row.seq, Minute(row.b & 0xFFFFFFFF))
         elif row.kind == OutKind.EVENT and row.envelope is not None:
             self._event(batch, memory, row, row.envelope)
 
-    def _receipt(self, batch: Batch, state: RoomState | None, row: OutRow) -> None:
-        if state is None:
+    def _receipt(self, batch: Batch, state: RoomState, key: ReceiptKey, seq: Seq, minute: Minute) -> None:
+        if state.receipts.get(key, 0) >= seq:
             return
-        key = (MemberRef(row.a), row.b >> 32, row.thread)
-        if state.receipts.get(key, 0) >= row.seq:
-            return
-        state.receipts[key] = row.seq
+        state.receipts[key] = seq
         batch.touched.add(state.room)
+        ref, rtype, thread = key
         batch.receipt(
             ReceiptRow(
-                room=state.room, ref=key[0], rtype=key[1], thread=row.thread, seq=row.seq,
-                minute=Minute(row.b & 0xFFFFFFFF), pos=batch.receipt_pos(state.room),
+                room=state.room, ref=ref, rtype=rtype, thread=thread, seq=seq, minute=minute,
+                pos=batch.receipt_pos(state.room),
             )
         )  # fmt: skip
 
@@ -159,13 +165,7 @@ class Ingest:
                 state.state[old.type, old.skey] = old.seq
                 batch.state(state.room, old.type, old.skey, old.seq)
         for ref, rtype, thread, seq, minute in snapshot.receipts:
-            state.receipts[ref, rtype, thread] = seq
-            batch.receipt(
-                ReceiptRow(
-                    room=state.room, ref=ref, rtype=rtype, thread=thread, seq=seq, minute=minute,
-                    pos=batch.receipt_pos(state.room),
-                )
-            )  # fmt: skip
+            self._receipt(batch, state, (ref, rtype, thread), seq, minute)
         return state
 
     def _new(self, facts: RoomFacts) -> RoomState:
@@ -200,3 +200,7 @@ class Ingest:
 def _target(env: Envelope) -> MemberRef:
     assert env.skey is not None
     return MemberRef(env.skey)
+
+
+def _marker(row: OutRow) -> ReceiptKey:
+    return MemberRef(row.a), row.b >> 32, row.thread

@@ -222,18 +222,19 @@ class Replication:
             return True
         except TimeoutError:
             return False
+        finally:
+            if future.cancelled():  # a room in which nothing more happens would keep it for ever
+                self._release(room, Seq(0))
 
     def _release(self, room: RoomNo, seq: Seq) -> None:
         left = []
-        for wanted, future in self._waiting[room]:
+        for wanted, future in self._waiting.pop(room, []):
             if wanted > seq and not future.done():
                 left.append((wanted, future))
             elif not future.done():
                 future.set_result(None)
         if left:
             self._waiting[room] = left
-        else:
-            del self._waiting[room]
 
     async def _follow(self, src: CellNo, source: _Source) -> None:
         """Ingest what `src` has for this cell, for as long as the node lives."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hutong.cells.codes import ContentState, LogKind, OutKind
+from hutong.cells.codes import ContentState, LogKind, OutKind, ReceiptType
 from hutong.cells.ingest import Ingest
 from hutong.cells.messages import OutRow, RoomFacts, SnapshotReply
 from hutong.cells.records import Envelope
@@ -37,6 +37,7 @@ class Elsewhere:
         self.raw = new_id()
         self.room: RoomNo = room_no(self.raw)
         self.n = self.seq = 0
+        self.receipts: list[tuple[MemberRef, int, int, Seq, Minute]] = []
         self.facts = RoomFacts(room=self.room, room_id=self.raw, home=THERE, version=11, proj=PROJ)
 
     async def begin(self) -> "Elsewhere":
@@ -62,11 +63,17 @@ class Elsewhere:
         self.n += 1
         return OutRow(n=self.n, room=self.room, seq=env.seq, kind=OutKind.EVENT, envelope=env, redacts=redacts)
 
+    def receipt(self, ref: MemberRef, seq: int) -> OutRow:
+        self.n += 1
+        return OutRow(
+            n=self.n, room=self.room, seq=Seq(seq), kind=OutKind.RECEIPT, a=ref, b=ReceiptType.READ << 32 | 1
+        )  # fmt: skip
+
     async def ingest(self, *rows: OutRow, after: int | None = None, snapshots: Snapshots = ()) -> int:
         first = rows[0].n - 1 if after is None else after
         replies = {
             (self.room, env.seq): SnapshotReply(
-                facts=self.facts, state=state, receipts=[]
+                facts=self.facts, state=state, receipts=self.receipts
             ) for env, state in snapshots
         }  # fmt: skip
         return await self.desk.writer.submit(
@@ -170,3 +177,20 @@ async def test_a_cell_that_comes_back_to_a_room_counts_who_is_in_anew(desk: Desk
     read = await desk.memory.load(elsewhere.room)
     assert read is not None
     assert {home: n for home, n in state.joined.items() if n} == read.joined
+
+
+async def test_a_marker_never_moves_back(desk: Desk, elsewhere: Elsewhere) -> None:
+    """Neither by what comes late, nor by the markers of a snapshot, whether memory knows the newer one or not."""
+    await elsewhere.joined_by(ALICE)
+    await elsewhere.ingest(elsewhere.receipt(ALICE, 5))
+    for old in (elsewhere.receipt(ALICE, 4), elsewhere.receipt(ALICE, 5)):
+        await elsewhere.ingest(old)
+    elsewhere.receipts = [
+        (ALICE, ReceiptType.READ, 0, Seq(3), Minute(1)),
+        (BOB, ReceiptType.READ, 0, Seq(3), Minute(1)),
+    ]
+    await elsewhere.ingest(elsewhere.row(elsewhere.member(ALICE, Membership.LEAVE)))
+    desk.memory.drop([elsewhere.room])
+    await elsewhere.joined_by(BOB)
+    markers = {ref: seq for ref, _, _, seq, _ in await desk.home.reads.receipts(elsewhere.room)}
+    assert markers == {ALICE: 5, BOB: 3}
