@@ -158,7 +158,8 @@ class Node:
                 self._closing.push_async_callback(cluster.stop)
             opened = []
             for cell in region.cells:
-                database = await open_database(cell.database or cluster.dsn(cell.database_name), cell.number)
+                dsn = cell.database or cluster.dsn(cell.database_name)
+                database = await open_database(dsn, cell.number, f"cell {cell.index} of {region.name}")
                 self._closing.push_async_callback(database.close)
                 opened.append((cell.number, database))
             return opened
@@ -414,7 +415,8 @@ async def profile_bytes(accounts: Accounts, user_id: str) -> bytes | None:
 async def start(settings: Config, *, clock: Clock = time.time, random: Random = secrets.token_bytes) -> Node:
     """A running node. What it had started is stopped again when a part of it does not start.
 
-    Raises: DataInUse, EngineMissing, EngineFailed, WrongDatabase, KeystoreError, RootKeyError, NotTheWriter, OSError.
+    Raises: DataInUse, EngineMissing, EngineFailed, CannotConnect, WrongDatabase, KeystoreError, RootKeyError,
+        NotTheWriter, OSError.
     """
     node = Node(settings, InProcessLinks())
     try:

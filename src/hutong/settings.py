@@ -196,7 +196,7 @@ class Section:
         for path in _leaves(self._table, ""):
             if path not in self._sources.asked:
                 line, name = self._sources.where(path), _plain(path)
-                raise ConfigError(f"{line}there is no setting {name}{_nearest(name, known)}. Nothing was started.")
+                raise ConfigError(f"{line}there is no setting {name}{_nearest(name, known)} Nothing was started.")
         for variable in self._sources.env:
             if (
                 variable.startswith(PREFIX)
@@ -204,7 +204,7 @@ class Section:
                 and not variable.startswith(OTHER_VARIABLES)
             ):
                 nearest = _nearest(variable, self._sources.variables)
-                raise ConfigError(f"environment: there is no setting {variable}{nearest}. Nothing was started.")
+                raise ConfigError(f"environment: there is no setting {variable}{nearest} Nothing was started.")
 
     # How a value is found
 

@@ -158,7 +158,7 @@ def test_everything_at_rest_for_a_region_is_under_its_folder(tmp_path: Path) -> 
         ("[1000, 4096]", "[1001, 4096]", " line 20: regions.cn.cells.1.buckets is [1001, 4096]; it starts at 1000"),
         ("[1000, 4096]", "[1000, 4000]", " the last cell of a region ends at 4096."),
         ("enabled = false", 'enabled = "no"', ' line 23: limits.enabled is "no"; it can be true or false.'),
-        ("[limits]", "[limit]", " line 23: there is no setting limit.enabled; did you mean limits.enabled?"),
+        ("[limits]", "[limit]", " line 23: there is no setting limit.enabled; did you mean limits.enabled? Nothing was"),
         (
             "[regions.eu]",
             "[regions.EU]",
@@ -183,7 +183,7 @@ def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path: Path, old: str, 
         ({"HUTONG_PORT": "eighty"}, 'HUTONG_PORT is "eighty"; it can be 0 to 65,535. Nothing was started.'),
         (
             {"HUTONG_LIMIT_ENABLED": "true"},
-            "there is no setting HUTONG_LIMIT_ENABLED; did you mean HUTONG_LIMITS_ENABLED?",
+            "there is no setting HUTONG_LIMIT_ENABLED; did you mean HUTONG_LIMITS_ENABLED? Nothing was started.",
         ),
         ({"HUTONG_CONFIG": "/nowhere.toml"}, "/nowhere.toml: cannot be read: No such file or directory."),
         ({"HUTONG_PUBLIC_URL": "chat"}, 'HUTONG_PUBLIC_URL is "chat"; it is like "https://chat.example.org".'),

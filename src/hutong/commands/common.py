@@ -15,6 +15,7 @@ from hutong import config
 from hutong.cells.writer import NotTheWriter
 from hutong.config import Config, ConfigError
 from hutong.engines.binaries import EngineMissing
+from hutong.engines.databases import CannotConnect
 from hutong.engines.migrations import WrongDatabase
 from hutong.engines.node_lock import DataInUse
 from hutong.engines.postgres import EngineFailed
@@ -28,6 +29,7 @@ CLEAN, FINDINGS, COULD_NOT_LOOK = 0, 1, 2
 """The exit statuses of every command."""
 
 OPERATOR_ERRORS = (
+    CannotConnect,
     ConfigError,
     DataInUse,
     EngineFailed,

@@ -25,6 +25,10 @@ CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
 
 
+class CannotConnect(Exception):
+    """A database does not let us in; the message says which, and why."""
+
+
 @dataclass(frozen=True)
 class Database:
     """`connect`: a direct connection, for the writer, whose lock must not be released behind its back."""
@@ -37,16 +41,22 @@ class Database:
         self.pool.terminate()
 
 
-async def open_database(dsn: str, cell: CellNo) -> Database:
-    """Migrate the database of `cell` and open it.
+async def open_database(dsn: str, cell: CellNo, called: str) -> Database:
+    """Migrate the database of `cell` and open it; `called` is what an operator knows the cell by.
 
-    Raises: WrongDatabase, and what asyncpg raises when it cannot be reached.
+    Raises: CannotConnect, WrongDatabase.
     """
 
     async def connect() -> "asyncpg.Connection[Any]":
         return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
 
-    connection = await connect()
+    try:
+        connection = await connect()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CannotConnect(
+            f"the database of {called} cannot be reached: {error}; see that it runs, and that the DSN is right. "
+            f"Nothing was started."
+        ) from None
     try:
         rev = await migrate(connection, cell, lambda: secrets.randbelow(GEN_MAX - 1) + 1)
     finally:

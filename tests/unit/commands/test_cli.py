@@ -87,3 +87,17 @@ def test_the_doctor_names_a_database_that_is_away(tmp_path: Path) -> None:
     assert found["state"] == "wrong"
     assert "the database of cell 0 of eu cannot be reached" in found["found"]
     assert "secret" not in done.stdout + done.stderr
+
+
+def test_a_start_names_the_database_that_is_away(tmp_path: Path) -> None:
+    settings = tmp_path / "hutong.toml"
+    settings.write_text(
+        'port = 0\n[regions.eu]\nnumber = 2\nserver_name = "eu.example"\n'
+        'database = "postgresql://me:secret@127.0.0.1:9/none"\n'
+    )
+    done = hutong("serve", "--config", settings, "--data", tmp_path / "data")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the database of cell 0 of eu cannot be reached: " in done.stderr
+    assert "Nothing was started." in done.stderr
+    assert "secret" not in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
