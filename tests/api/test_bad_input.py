@@ -231,6 +231,13 @@ async def test_a_page_of_any_size_has_a_bounded_size(bob: Client, room: str, lim
     assert len(got["chunk"]) <= 1_000
 
 
+async def test_a_filter_nested_too_deep_is_named(bob: Client, room: str) -> None:
+    deep = '{"a":' + "[" * 1_500 + "]" * 1_500 + "}"
+    answer = await bob.get(path("rooms", room, "messages"), dir="b", filter=deep)
+    assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM"), answer
+    assert "filter" in answer.error
+
+
 ROOM_IDS = [
     "nonsense",
     "!",

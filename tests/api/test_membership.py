@@ -220,3 +220,8 @@ async def test_strangers_learn_nothing(alice: Client, carol: Client, verb: str) 
     query = {"dir": "b"} if verb == "messages" else {}
     answer = await carol.request(method, path("rooms", room, verb), {} if method == "POST" else None, query=query)
     assert answer.status in (403, 404)
+
+
+async def test_an_alias_that_nobody_gave_is_not_found(alice: Client) -> None:
+    with refused("M_NOT_FOUND", status=404):
+        await alice.join("#nowhere:cn.localhost")

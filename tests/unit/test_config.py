@@ -158,7 +158,11 @@ def test_everything_at_rest_for_a_region_is_under_its_folder(tmp_path: Path) -> 
         ("[1000, 4096]", "[1001, 4096]", " line 20: regions.cn.cells.1.buckets is [1001, 4096]; it starts at 1000"),
         ("[1000, 4096]", "[1000, 4000]", " the last cell of a region ends at 4096."),
         ("enabled = false", 'enabled = "no"', ' line 23: limits.enabled is "no"; it can be true or false.'),
-        ("[limits]", "[limit]", " line 23: there is no setting limit.enabled; did you mean limits.enabled? Nothing was"),
+        (
+            "[limits]",
+            "[limit]",
+            " line 23: there is no setting limit.enabled; did you mean limits.enabled? Nothing was",
+        ),
         (
             "[regions.eu]",
             "[regions.EU]",

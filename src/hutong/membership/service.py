@@ -49,6 +49,8 @@ class Memberships:
         Raises: BadParam, NotFound, Forbidden as the room's rules say, RegionAway.
         Cost from abroad: as a message from abroad, and the room's state once for the whole cell.
         """
+        if room_id.startswith("#"):
+            raise NotFound("roomIdOrAlias: no room has this alias; this server has no aliases yet")
         facts = await self._access.locate(room_id, via)
         user_id = await self._user_id(caller.account)
         own = await self._cell.names.own(caller.account, _localpart(user_id), facts.room)

@@ -200,6 +200,8 @@ class PageFilter:
             return cls(msgspec.json.decode(text.encode(), type=PageFilterBody))
         except msgspec.DecodeError as error:
             raise BadParam("filter", str(error)) from None
+        except RecursionError:
+            raise BadParam("filter", "is nested too deep") from None
 
     def admits(self, env: Envelope, json: bytes) -> bool:
         """Whether an event passes. Cost: decodes it only when the filter asks for anything."""
