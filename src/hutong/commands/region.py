@@ -127,10 +127,12 @@ def backup(data: Path | None, config_file: Path | None, name: str, file: Path, a
         print_json(report)
         return
     click.echo(f"{file}: {report['bytes']:,} bytes, {len(report['cells'])} cell(s) of {name}.")
-    click.echo(f"Next: see that it restores: hutong region restore {name} {file} --data a-copy-of-the-data-folder")
+    click.echo("Next: put it on another disk in the same jurisdiction; the keystore has its mirror, see docs/backup.md")
 
 
 async def _backup(config: Config, one: Region, file: Path) -> dict[str, Any]:
+    if not file.absolute().parent.is_dir():
+        raise Failed(f"there is no folder {file.absolute().parent}: make it, or give another place for the backup")
     unfinished = file.with_name(file.name + ".part")
     async with databases(config, [one.name]) as dsns:
         cells = []
