@@ -59,6 +59,9 @@ log = logging.getLogger(__name__)
 PAGE_MAX = 1_000
 SETTLE_EVERY_S = 10.0
 AWAY_RETRY_S = 1.0
+SWEEP_EVERY_S = 3_600.0
+TXNS_KEPT_MIN = 48 * 60
+VOIDED_KEPT_MIN = 7 * 24 * 60  # longer than any message between cells can be on its way
 OUT_BITS_PER_MINUTE = 32
 HEAD_EVERY_S = 30.0
 
@@ -142,7 +145,11 @@ class Cell:
         self._serve()
         self.replication.start()
         loop = asyncio.get_running_loop()
-        self._chores = [loop.create_task(self._settle_pending()), loop.create_task(self._record_head())]
+        self._chores = [
+            loop.create_task(self._settle_pending()),
+            loop.create_task(self._record_head()),
+            loop.create_task(self._sweep()),
+        ]
 
     async def stop(self) -> None:
         for chore in self._chores:
@@ -304,6 +311,14 @@ class Cell:
         await self.writer.submit(ContentVoid(event_id=event_id, txn=txn))
         if txn is not None:  # only now may it make another event: the table has its key once
             self.transactions.forget((txn.account, txn.device), txn.key)
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.reads.sweep(Minute(self.minute - TXNS_KEPT_MIN), Minute(self.minute - VOIDED_KEPT_MIN))
+            except Exception:
+                log.exception("cell %s: old transactions could not be swept", self.number)
+            await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _record_head(self) -> None:
         while True:

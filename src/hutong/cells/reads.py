@@ -183,5 +183,10 @@ class Reads:
             for statement in _DELETE_ALL_OF:
                 await connection.execute(statement, account)
 
+    async def sweep(self, txns_before: Minute, voided_before: Minute) -> None:
+        """Delete transactions and given-up event ids that nobody comes back for. Has no position."""
+        await self.pool.execute("DELETE FROM txns WHERE minute < $1", txns_before)
+        await self.pool.execute("DELETE FROM voided WHERE minute < $1", voided_before)
+
     async def all_voided(self) -> set[bytes]:
         return {row["event_id"].bytes for row in await self.pool.fetch(_VOIDED)}

@@ -8,7 +8,7 @@ import pytest
 from hutong.cells.decisions import Decisions
 from hutong.cells.records import Txn
 from hutong.cells.transactions import Transactions
-from hutong.ids import DeviceNo
+from hutong.ids import DeviceNo, Minute
 from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ALICES, Desk, new_id
 
@@ -102,3 +102,12 @@ async def test_one_at_a_time_decides_about_an_event() -> None:
     assert not deciding.on(event_id), "nothing is kept of what is decided"
     async with deciding.about(new_id()):
         assert not deciding.on(event_id)
+
+
+async def test_what_nobody_comes_back_for_is_swept(desk: Desk, transactions: Transactions) -> None:
+    event_id = await sent(desk, KEY)  # in minute 1
+    await desk.home.reads.sweep(Minute(1), Minute(0))
+    assert await desk.home.reads.txns(*DEVICE) == {KEY: event_id}
+    await desk.home.reads.sweep(Minute(2), Minute(0))
+    assert await desk.home.reads.txns(*DEVICE) == {}
+    assert await transactions.begin(DEVICE, KEY) is None
