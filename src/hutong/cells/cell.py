@@ -8,11 +8,12 @@ from typing import Any
 import asyncpg
 
 from hutong import config
-from hutong.cells.append import AppendOp, Home
+from hutong.cells.append import AppendOp
 from hutong.cells.batch import Batch
 from hutong.cells.codes import CellRole, ContentState
 from hutong.cells.decisions import Decisions
 from hutong.cells.directory import Directory
+from hutong.cells.drafts import Home
 from hutong.cells.link import InProcessLinks, LinkDown
 from hutong.cells.memory import Memory
 from hutong.cells.messages import (

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from msgspec import structs
 
-from hutong.cells.append import Home
 from hutong.cells.batch import Batch
 from hutong.cells.codes import OutKind
+from hutong.cells.drafts import Home
 from hutong.cells.memory import Memory, NotLoaded, ReceiptKey, RoomState
 from hutong.cells.messages import OutRow, RoomFacts, SnapshotReply
 from hutong.cells.records import Envelope, Event, Member, ReceiptRow, Words

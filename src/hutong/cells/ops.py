@@ -5,9 +5,9 @@
 
 from msgspec import Struct, structs
 
-from hutong.cells.append import Home
 from hutong.cells.batch import Batch, Bell
 from hutong.cells.codes import CellRole, ContentState, OutKind, ReceiptType
+from hutong.cells.drafts import Home
 from hutong.cells.memory import Memory, NotLoaded, RoomState
 from hutong.cells.records import ReceiptRow, Txn
 from hutong.errors import MatrixError

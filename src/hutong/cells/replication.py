@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from asyncpg import Pool
 
-from hutong.cells.append import Home
 from hutong.cells.batch import Batch, Bell
 from hutong.cells.codes import LogKind, OutKind
 from hutong.cells.directory import Directory
+from hutong.cells.drafts import Home
 from hutong.cells.ingest import Ingest, Snapshots
 from hutong.cells.link import Link, LinkDown
 from hutong.cells.memory import Memory

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hutong.cells.append import Home
 from hutong.cells.codes import MAIN_THREAD, ReceiptType
+from hutong.cells.drafts import Home
 from hutong.cells.link import Link, LinkDown
 from hutong.cells.messages import EventById, ReceiptMoved
 from hutong.cells.ops import MarkRead

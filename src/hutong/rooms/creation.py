@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
-from hutong.cells.append import CreateOp, SealedContent
+from hutong.cells.append import CreateOp
 from hutong.cells.cell import Cell
+from hutong.cells.drafts import SealedContent
 from hutong.cells.messages import Draft, RefReply
 from hutong.cells.records import Member, Words, pack
 from hutong.cells.view import room_id_text

@@ -7,9 +7,10 @@ cell's copy of the room takes it up. Whatever is lost on the way is settled late
 from dataclasses import dataclass
 from typing import Any
 
-from hutong.cells.append import AppendOp, SealedContent
+from hutong.cells.append import AppendOp
 from hutong.cells.cell import Cell
 from hutong.cells.codes import ContentState
+from hutong.cells.drafts import SealedContent
 from hutong.cells.link import LinkDown
 from hutong.cells.messages import Append, Draft, RefReply
 from hutong.cells.ops import ContentLive, StageContent

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hutong import config
-from hutong.cells.append import AppendOp, CreateOp, Home, SealedContent
+from hutong.cells.append import AppendOp, CreateOp
 from hutong.cells.batch import Batch
 from hutong.cells.directory import Directory
+from hutong.cells.drafts import Home, SealedContent
 from hutong.cells.memory import Memory
 from hutong.cells.messages import Draft, RefReply
 from hutong.cells.ops import StageContent

@@ -1,0 +1,133 @@
+"""What a draft needs before it can be numbered: the codes, refs and related events behind its words. With I/O.
+
+The same for an event of this cell and for one that another cell sends.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from hutong.cells.batch import Batch, Bell
+from hutong.cells.directory import Directory
+from hutong.cells.messages import Draft, RefReply
+from hutong.cells.reads import Reads
+from hutong.cells.records import Envelope
+from hutong.errors import NotFound
+from hutong.ids import (
+    AccountNo,
+    CellNo,
+    MemberRef,
+    RoomNo,
+    Seq,
+    StateKeyCode,
+    TypeCode,
+    id_bytes,
+)
+from hutong.rooms import event_types, structural
+from hutong.rooms.projection import Change
+
+_JSON = msgspec.json.Decoder()
+
+
+@dataclass(frozen=True)
+class SealedContent:
+    """The content row that is written together with the event, when its author is at home in this cell."""
+
+    account: AccountNo
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """What a room's home needs to number events."""
+
+    cell: CellNo
+    directory: Directory
+    reads: Reads
+    room_code: Callable[[bytes, str], int]
+    """(room id, text) -> the keyed hash, negative, by which the room writes a text that is no code."""
+    ref: Callable[[str, RoomNo], Awaitable[RefReply | None]]
+    """The ref of a user id in a room, wherever its home is."""
+    accounts_of: Callable[[Iterable[str]], Awaitable[list[AccountNo]]]
+    """Those of these user ids that are accounts of this cell."""
+    out_numbers: dict[CellNo, int]
+    """The last number of `out` by destination."""
+    out_floor: int = 0
+    """No number at or below it is given out: those may have been, before the database was restored."""
+
+    def post(self, batch: Batch, bell: Bell) -> None:
+        """Put a row into the outbox of `bell.dest`, with the next number."""
+        bell.before = self.out_numbers.get(bell.dest, 0)
+        bell.n = self.out_numbers[bell.dest] = max(bell.before, self.out_floor) + 1
+        batch.out(bell)
+
+
+@dataclass(kw_only=True)
+class Prepared:
+    """A draft with everything that had to be looked up."""
+
+    draft: Draft
+    content: SealedContent | None
+    type: TypeCode
+    skey: StateKeyCode | None
+    change: Change | None = None
+    rel_seq: Seq | None = None
+    redacts: Envelope | None = None
+    mentioned: list[AccountNo] = field(default_factory=list)
+
+
+async def prepare(
+    home: Home, room: RoomNo, room_id: bytes, version: int, draft: Draft, content: SealedContent | None
+) -> Prepared:
+    """Look up what `draft` needs, apart from members and state. Raises BadJson, NotFound."""
+    words = draft.words
+    code = event_types.code_of(words.type) or TypeCode(home.room_code(room_id, words.type))
+    prepared = Prepared(draft=draft, content=content, type=code, skey=_state_key(home, room_id, code, draft))
+    if (
+        code in event_types.STRUCTURAL
+        and prepared.skey is not None
+        and (prepared.skey == 0 or draft.target is not None)
+    ):
+        prepared.change = await _change(home, room, room_id, version, code, words.json)
+    if draft.relates_to is not None:
+        related = await home.reads.event_by_id(draft.relates_to)
+        if related is not None and related.env.room == room:
+            prepared.rel_seq = related.env.seq
+    if draft.redacts is not None:
+        target = await home.reads.event_by_id(draft.redacts)
+        if target is None or target.env.room != room:
+            raise NotFound("event_id: no such event in this room")
+        prepared.redacts, prepared.rel_seq = target.env, target.env.seq
+    if draft.mentions:
+        prepared.mentioned = await home.accounts_of(draft.mentions)
+    return prepared
+
+
+def _state_key(home: Home, room_id: bytes, type: TypeCode, draft: Draft) -> StateKeyCode | None:
+    text = draft.words.state_key
+    if text is None:
+        return None
+    if type == event_types.MEMBER and draft.target is not None:
+        return StateKeyCode(draft.target)
+    if draft.own_state_key:
+        return StateKeyCode(draft.sender)
+    return StateKeyCode(home.room_code(room_id, text) if text else 0)
+
+
+async def _change(home: Home, room: RoomNo, room_id: bytes, version: int, type: TypeCode, json: bytes) -> Change | None:
+    content: dict[str, Any] = _JSON.decode(json)
+    refs: dict[str, MemberRef] = {}
+    for user_id in structural.user_ids_in(type, content):
+        found = await home.ref(user_id, room)
+        # Nobody has this name: the entry must not be anybody's, now or later.
+        refs[user_id] = found.ref if found else MemberRef(home.room_code(room_id, user_id))
+    resolver = structural.Resolver(
+        ref=refs.__getitem__,
+        hashed=lambda text: home.room_code(room_id, text),
+        room=lambda text: id_bytes(text[1:].partition(":")[0]) if text.startswith("!") else None,
+    )
+    if type == event_types.CREATE:
+        return structural.parse_create(content, resolver)
+    return structural.parse(version, type, content, resolver)  # type: ignore[arg-type]

@@ -1,0 +1,197 @@
+"""How a prepared event is let pass and numbered, and all that follows from it. No I/O: a batch is being formed."""
+
+from collections.abc import Iterable
+
+from hutong.cells.batch import Batch, Bell
+from hutong.cells.codes import CellRole, ContentState, OutKind
+from hutong.cells.drafts import Home, Prepared
+from hutong.cells.memory import RoomState
+from hutong.cells.records import Envelope, Event, Member
+from hutong.errors import Forbidden
+from hutong.ids import (
+    CellNo,
+    HomeNo,
+    MemberRef,
+    Seq,
+    region_of,
+)
+from hutong.rooms import authorisation, event_types
+from hutong.rooms.event_types import Membership, Relation
+from hutong.rooms.projection import Change, Create, Projection, encode
+
+
+def check(state: RoomState, prepared: Prepared) -> None:
+    """Let the rules of the room pass the event, or raise Refused."""
+    draft = prepared.draft
+    event = authorisation.Proposed(
+        type=prepared.type,
+        state_key=prepared.skey,
+        names_user=(draft.words.state_key or "").startswith("@"),
+        change=prepared.change,
+        follows_create=state.head == 1,
+    )
+    sender = _known(state, draft.sender, draft.home)
+    if draft.sender in state.members and state.members[draft.sender].home != draft.home:
+        raise Forbidden("sender: is at home elsewhere")
+    target = None
+    if draft.target is not None:
+        target = _known(state, draft.target, draft.target_home or draft.home)
+    authorisation.authorise(state.projection, sender, event, target)
+    if prepared.redacts is not None and state.projection is not None:
+        authorisation.check_redaction(state.projection, draft.sender, prepared.redacts.type, prepared.redacts.sender)
+
+
+def _known(state: RoomState, ref: MemberRef, home: HomeNo) -> authorisation.Member:
+    member = state.members.get(ref)
+    if member is None or member.membership == 0:
+        return authorisation.Member(ref, region_of(home), Membership.LEAVE)
+    return authorisation.Member(ref, region_of(member.home), Membership(member.membership))
+
+
+def apply(home: Home, batch: Batch, state: RoomState, prepared: Prepared) -> Seq:
+    """Number an event that was let pass, and write down all that follows from it. Must not fail."""
+    draft, change = prepared.draft, prepared.change
+    seq, pos = Seq(state.head + 1), batch.next_pos()
+    batch.touched.add(state.room)
+    env = Envelope(
+        room=state.room,
+        seq=seq,
+        event_id=draft.event_id,
+        home=draft.home,
+        sender=draft.sender,
+        type=prepared.type,
+        skey=prepared.skey,
+        value=_value(change),
+        rel_seq=prepared.rel_seq,
+        rel_type=Relation.REDACTION if prepared.redacts is not None else draft.rel_type,
+        minute=draft.minute,
+        notes=state.notes + (1 if draft.notify else 0),
+        prev_seq=None if prepared.skey is None else _replaced(state, prepared),
+        redacted_by=None,
+        target_home=draft.target_home,
+        proj=_project(state, prepared),
+    )
+    state.head, state.notes = seq, env.notes
+    batch.event(Event(pos=pos, env=env), draft.words)
+    if prepared.content is not None:
+        batch.content(
+            draft.event_id, prepared.content.account, ContentState.LIVE, state.room, state.home, prepared.content.body
+        )
+    if env.proj is not None:
+        batch.room(state.room, state.room_id, state.home, state.version, state.from_seq, env.proj)
+    for account in prepared.mentioned:
+        batch.highlight(account, state.room, seq)
+    cells = set(state.cells) if prepared.type != event_types.MEMBER else _moved(home, batch, state, prepared, env)
+    if prepared.type != event_types.MEMBER and prepared.skey is not None:
+        state.state[prepared.type, prepared.skey] = seq
+        batch.state(state.room, prepared.type, prepared.skey, seq)
+    tell(home, batch, state, Event(pos=pos, env=env), prepared, cells)
+    if prepared.redacts is not None:
+        _redact(home, batch, state, prepared.redacts, seq)
+    return seq
+
+
+def _value(change: Change | None) -> int | None:
+    """The typed value that an envelope carries: what must be known of old state without its words."""
+    match change:
+        case None:
+            return None
+        case _ if hasattr(change, "membership"):
+            return int(change.membership)
+        case _ if hasattr(change, "visibility"):
+            return int(change.visibility)
+        case _ if hasattr(change, "rule"):
+            return int(change.rule)
+        case _ if hasattr(change, "access"):
+            return int(change.access)
+    return None
+
+
+def _replaced(state: RoomState, prepared: Prepared) -> Seq | None:
+    if prepared.type == event_types.MEMBER and prepared.draft.target is not None:
+        member = state.members.get(prepared.draft.target)
+        return member.seq if member is not None and member.seq else None
+    assert prepared.skey is not None
+    return state.state.get((prepared.type, prepared.skey))
+
+
+def _project(state: RoomState, prepared: Prepared) -> bytes | None:
+    """Move the room's projection on; its bytes when it changed."""
+    before = state.projection
+    if isinstance(prepared.change, Create) and before is None:
+        state.projection = Projection.created(prepared.change, prepared.draft.sender, region_of(state.home))
+    elif before is not None and prepared.change is not None:
+        state.projection = before.apply(prepared.change)
+    elif before is not None and prepared.redacts is not None and _is_current(state, prepared.redacts):
+        state.projection = before.redacted(prepared.redacts.type)
+    if state.projection is None or state.projection is before:
+        return None
+    return encode(state.projection)
+
+
+def _is_current(state: RoomState, env: Envelope) -> bool:
+    """Whether a state event with an empty state key is still in force."""
+    return env.skey == 0 and state.state.get((env.type, env.skey)) == env.seq
+
+
+def _moved(home: Home, batch: Batch, state: RoomState, prepared: Prepared, env: Envelope) -> set[CellNo]:
+    """Somebody's membership changed: keep the members and who hears of the room. Returns who hears of this."""
+    ref, draft = prepared.draft.target, prepared.draft
+    assert ref is not None, "m.room.member was let pass with a target"
+    assert env.value is not None
+    before = state.members.get(ref)
+    at_home = before.home if before is not None else draft.target_home or draft.home
+    member = Member(
+        room=state.room,
+        ref=ref,
+        account=None if before is None else before.account,
+        home=at_home,
+        membership=env.value,
+        seq=env.seq,
+    )
+    state.members[ref] = member
+    batch.member(member)
+    was_in = before is not None and before.membership == Membership.JOIN
+    is_in = env.value == Membership.JOIN
+    state.joined[at_home] = state.joined.get(at_home, 0) + is_in - was_in
+    hears = set(state.cells)
+    cell = home.directory.cell_of(at_home)
+    if cell == home.cell:
+        batch.membership(state.room, ref, member.account)
+        return hears
+    hears.add(cell)
+    role = CellRole.MEMBER if _joined_in(home, state, cell) else CellRole.INVITE
+    if state.cells.get(cell) != role:
+        state.cells[cell] = role
+        batch.room_cell(state.room, cell, role, env.seq)
+    return hears
+
+
+def _joined_in(home: Home, state: RoomState, cell: CellNo) -> bool:
+    return any(n > 0 and home.directory.cell_of(where) == cell for where, n in state.joined.items())
+
+
+def tell(home: Home, batch: Batch, state: RoomState, event: Event, prepared: Prepared, cells: Iterable[CellNo]) -> None:
+    """Put the event into the outbox of every cell that must hear of it."""
+    draft, env = prepared.draft, event.env
+    for cell in cells:
+        about = draft.target is not None and home.directory.cell_of(draft.target_home or draft.home) == cell
+        if state.cells.get(cell) == CellRole.MEMBER or about:
+            bell = Bell(dest=cell, room=state.room, seq=env.seq, kind=OutKind.EVENT, event=event)
+            bell.words, bell.redacts = draft.words, prepared.redacts
+            home.post(batch, bell)
+
+
+def _redact(home: Home, batch: Batch, state: RoomState, target: Envelope, by: Seq) -> None:
+    """The words go: here at once when they are here, elsewhere when it hears of it.
+
+    A cell with members hears of it by the redaction itself. Told besides: the home of the words, and whoever had
+    members once, since its copy of what was said then is shown again when somebody comes back.
+    """
+    batch.redacted(state.room, target.seq, by, target.event_id)
+    cell = home.directory.cell_of(target.home)
+    if cell == home.cell:
+        batch.content_gone(target.event_id)
+    for other in sorted({cell, *state.cells} - {home.cell}):
+        if state.cells.get(other) != CellRole.MEMBER:
+            home.post(batch, Bell(dest=other, room=state.room, seq=target.seq, kind=OutKind.GONE))
