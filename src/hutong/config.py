@@ -80,7 +80,7 @@ class Limits:
     join: Rate = Rate(2.0, 20)
     create_room: Rate = Rate(1.0, 10)
     login: Rate = Rate(0.2, 10)
-    register: Rate = Rate(0.1, 10)
+    register: Rate = Rate(0.1, 20)
 
 
 @dataclass(frozen=True)
