@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from hutong.cells.codes import LogKind
 from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.rooms.event_types import MEMBER
 
 
 class Envelope(Struct, frozen=True, array_like=True, kw_only=True):
@@ -33,6 +34,17 @@ class Envelope(Struct, frozen=True, array_like=True, kw_only=True):
     """Of m.room.member: the home of the person that `skey` stands for."""
     proj: bytes | None = None
     """Of structural state: the room's projection after this event."""
+
+    @property
+    def target(self) -> MemberRef | None:
+        """Whom an m.room.member event is about; None for every other event."""
+        return MemberRef(self.skey) if self.type == MEMBER and self.skey is not None else None
+
+    @property
+    def people(self) -> tuple[MemberRef, ...]:
+        """Whose user ids are needed to show it."""
+        target = self.target
+        return (self.sender,) if target is None else (self.sender, target)
 
     @property
     def is_state(self) -> bool:

@@ -123,9 +123,8 @@ class Replication:
 
     async def _completed(self, env: Envelope, proj: bytes) -> Envelope:
         """With what a push carries from memory: the target's home, and the projection as it is now."""
-        if env.type == MEMBER and env.skey is not None:
-            members = await self._reads.members_by_ref(env.room, [env.skey])  # type: ignore[list-item]
-            member = members.get(env.skey)  # type: ignore[call-overload]
+        if env.target is not None:
+            member = (await self._reads.members_by_ref(env.room, [env.target])).get(env.target)
             return msgspec.structs.replace(env, target_home=None if member is None else member.home)
         return msgspec.structs.replace(env, proj=proj) if env.type in STRUCTURAL and env.skey == 0 else env
 
@@ -161,9 +160,7 @@ class Replication:
                 continue
             if bell.words is not None:
                 words.append((env.event_id, bell.words))
-            for ref in (
-                [env.sender, MemberRef(env.skey)] if env.type == MEMBER and env.skey is not None else [env.sender]
-            ):
+            for ref in env.people:
                 name = self._names.cached(env.room, ref)
                 if name is not None:
                     names[env.room, ref] = name
@@ -179,12 +176,12 @@ class Replication:
         if request.facts_only:
             return SnapshotReply(facts=facts, state=[], receipts=[])
         events = await self._reads.state_at(request.room, request.at)
-        refs = [event.env.skey for event in events if event.env.type == MEMBER]
-        members = await self._reads.members_by_ref(request.room, refs)  # type: ignore[arg-type]
+        refs = [event.env.target for event in events if event.env.target is not None]
+        members = await self._reads.members_by_ref(request.room, refs)
         state = []
         for event in events:
             env = event.env
-            member = members.get(env.skey) if env.type == MEMBER else None  # type: ignore[call-overload]
+            member = None if env.target is None else members.get(env.target)
             state.append(env if member is None else msgspec.structs.replace(env, target_home=member.home))
         return SnapshotReply(facts=facts, state=state, receipts=await self._reads.receipts(request.room))
 

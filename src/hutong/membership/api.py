@@ -1,6 +1,6 @@
 """The endpoints of membership: decode, call, encode. Client-Server API v1.19, "Room membership"."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from hutong.errors import MatrixError
-from hutong.http.request import EMPTY, body, caller, query_texts
+from hutong.http.request import EMPTY, Caller, body, caller, query_texts
 from hutong.ids import CellNo
 from hutong.membership.service import Memberships
 
@@ -109,35 +109,16 @@ class InviteEndpoint:
 
 
 @dataclass(frozen=True)
-class KickEndpoint:
+class ModerationEndpoint:
+    """`/kick`, `/ban` and `/unban`, which take the same body: `act` is what is done."""
+
     cells: Cells
+    act: Callable[[Memberships, Caller, str, str, str | None], Awaitable[None]]
 
     async def on_post(self, req: Request, resp: Response, room_id: str) -> None:
         who = caller(req)
         wanted = await body(req, USER)
-        await self.cells[who.cell].kick(who, room_id, wanted.user_id, wanted.reason)
-        resp.data = EMPTY
-
-
-@dataclass(frozen=True)
-class BanEndpoint:
-    cells: Cells
-
-    async def on_post(self, req: Request, resp: Response, room_id: str) -> None:
-        who = caller(req)
-        wanted = await body(req, USER)
-        await self.cells[who.cell].ban(who, room_id, wanted.user_id, wanted.reason)
-        resp.data = EMPTY
-
-
-@dataclass(frozen=True)
-class UnbanEndpoint:
-    cells: Cells
-
-    async def on_post(self, req: Request, resp: Response, room_id: str) -> None:
-        who = caller(req)
-        wanted = await body(req, USER)
-        await self.cells[who.cell].unban(who, room_id, wanted.user_id, wanted.reason)
+        await self.act(self.cells[who.cell], who, room_id, wanted.user_id, wanted.reason)
         resp.data = EMPTY
 
 
@@ -149,7 +130,7 @@ def routes(cells: Cells) -> list[tuple[str, object]]:
         (ROOM + "/leave", LeaveEndpoint(cells)),
         (ROOM + "/forget", ForgetEndpoint(cells)),
         (ROOM + "/invite", InviteEndpoint(cells)),
-        (ROOM + "/kick", KickEndpoint(cells)),
-        (ROOM + "/ban", BanEndpoint(cells)),
-        (ROOM + "/unban", UnbanEndpoint(cells)),
+        (ROOM + "/kick", ModerationEndpoint(cells, Memberships.kick)),
+        (ROOM + "/ban", ModerationEndpoint(cells, Memberships.ban)),
+        (ROOM + "/unban", ModerationEndpoint(cells, Memberships.unban)),
     ]

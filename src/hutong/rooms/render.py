@@ -86,8 +86,3 @@ def without_words(env: Envelope, content: dict[str, Any] | None = None) -> Words
         content = {"membership": Membership(env.value or Membership.LEAVE).text} if is_member else {}
     state_key = "" if env.skey == 0 else None
     return Words(env.minute * 60_000, text_of(env.type) or UNKNOWN_TYPE, state_key, _encode(content))
-
-
-def needs_state_key_name(env: Envelope) -> bool:
-    """Whether the state key is a person's user id, so that a name must be fetched for it."""
-    return env.type == MEMBER and env.skey is not None

@@ -230,7 +230,7 @@ class Rooms:
         refs = {env.sender for env in envelopes}
         if seat.upto is not None:  # as they were then: what people are called since is not for who has left
             then = [env for env in await self._state_before(seat, seat.upto) if env.type == event_types.MEMBER]
-            shown = await self.show.events(seat.room, [env for env in then if MemberRef(env.skey or 0) in refs], reader)
+            shown = await self.show.events(seat.room, [env for env in then if env.target in refs], reader)
             return [json for json in shown if json is not None]
         members = await self.cell.reads.members_by_ref(seat.room.room, refs)
         events = await self.cell.reads.events(seat.room.room, [member.seq for member in members.values() if member.seq])

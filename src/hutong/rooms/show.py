@@ -75,8 +75,8 @@ class Show:
         if not isinstance(said, Words) or sender is None:
             return None
         state_key = said.state_key
-        if render.needs_state_key_name(env):
-            state_key = names.get(MemberRef(env.skey or 0))
+        if env.target is not None:
+            state_key = names.get(env.target)
             if state_key is None:
                 return None
         return render.fragment(env, said, sender, state_key, room.room_id if room_id else None)
@@ -112,10 +112,11 @@ class Show:
 
     async def _related(self, room: RoomInfo, envelopes: Iterable[Envelope]) -> dict[Seq, Envelope]:
         """The redactions of those that are redacted, and what those of state replaced."""
-        seqs = {env.redacted_by if env.redacted_by is not None else env.prev_seq for env in envelopes} - {None}
+        either = (env.redacted_by if env.redacted_by is not None else env.prev_seq for env in envelopes)
+        seqs = {seq for seq in either if seq is not None}
         if not seqs:
             return {}
-        events = await self._cell.reads.events(room.room, seqs)  # type: ignore[arg-type]
+        events = await self._cell.reads.events(room.room, seqs)
         return {seq: event.env for seq, event in events.items()}
 
     async def _words(self, room: RoomInfo, envelopes: Sequence[Envelope]) -> dict[bytes, Words | Lost]:
@@ -146,15 +147,10 @@ class Show:
         )
 
     async def _names(self, room: RoomInfo, envelopes: Iterable[Envelope]) -> dict[MemberRef, str]:
-        refs: set[MemberRef] = set()
-        for env in envelopes:
-            refs.add(env.sender)
-            if render.needs_state_key_name(env):
-                refs.add(MemberRef(env.skey or 0))
-        names = await self._cell.names.fetch((room.room, ref) for ref in refs)
+        names = await self._cell.names.fetch((room.room, ref) for env in envelopes for ref in env.people)
         return {ref: name for (_, ref), name in names.items()}
 
 
 def _has_state_key(env: Envelope, json: bytes) -> bool:
     """Cost: nothing where the state key is empty or a member's; else one decoding."""
-    return env.skey == 0 or render.needs_state_key_name(env) or "state_key" in _OBJECT.decode(json)
+    return env.skey == 0 or env.target is not None or "state_key" in _OBJECT.decode(json)

@@ -50,17 +50,15 @@ class StrippedState:
             events.append(own)
         envelopes = [env for env in events if env is not None]
         words = await self._cell.words.fetch(envelopes)
-        keys = {(request.room, env.sender) for env in envelopes}
-        keys |= {(request.room, MemberRef(env.skey or 0)) for env in envelopes if render.needs_state_key_name(env)}
-        names = await self._cell.names.fetch(keys)
+        names = await self._cell.names.fetch((request.room, ref) for env in envelopes for ref in env.people)
         shown = []
         for env in envelopes:
             said, sender = words.get(env.event_id), names.get((request.room, env.sender))
             if not isinstance(said, Words) or sender is None:
                 continue
             state_key = said.state_key or ""
-            if render.needs_state_key_name(env):
-                state_key = names.get((request.room, MemberRef(env.skey or 0)), "")
+            if env.target is not None:
+                state_key = names.get((request.room, env.target), "")
             shown.append(render.stripped(said, sender, state_key))
         return shown
 

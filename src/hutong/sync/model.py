@@ -10,7 +10,7 @@ from msgspec import Struct
 from hutong.cells.records import Envelope, Event, ReceiptRow
 from hutong.cells.sync_reads import Histories, Moment, SummaryRow, UnreadRow
 from hutong.ids import HomeNo, MemberRef, Pos, RoomNo, Seq
-from hutong.rooms.event_types import MEMBER, Membership
+from hutong.rooms.event_types import Membership
 from hutong.sync.filters import Filter
 
 START: Final = Pos(0)
@@ -31,7 +31,7 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 def is_about(env: Envelope, ref: MemberRef) -> bool:
     """Whether the event sets the membership of `ref`."""
-    return env.type == MEMBER and env.skey is not None and MemberRef(env.skey) == ref
+    return env.target == ref
 
 
 @dataclass(slots=True, kw_only=True)

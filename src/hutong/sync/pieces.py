@@ -65,9 +65,7 @@ class Pieces:
 
     async def _make(self, envelopes: list[Envelope], pieces: dict[bytes, Piece]) -> None:
         words = await self._words.fetch(envelopes)
-        wanted = [(env.room, env.sender) for env in envelopes]
-        wanted += [(env.room, MemberRef(env.skey or 0)) for env in envelopes if render.needs_state_key_name(env)]
-        names = await self._names.fetch(wanted)
+        names = await self._names.fetch((env.room, ref) for env in envelopes for ref in env.people)
         for env in envelopes:
             said, sender = words[env.event_id], names.get((env.room, env.sender))
             if said is Lost.AWAY or sender is None:
@@ -75,8 +73,8 @@ class Pieces:
             if not isinstance(said, Words):
                 said = render.without_words(env, await self._governs(env))
             state_key = said.state_key
-            if render.needs_state_key_name(env):
-                state_key = names.get((env.room, MemberRef(env.skey or 0)))
+            if env.target is not None:
+                state_key = names.get((env.room, env.target))
                 if state_key is None:
                     continue
             piece = Piece(
