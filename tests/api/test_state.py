@@ -1,8 +1,13 @@
 """What a room is: its state and who may change it. Client-Server API v1.19, "Getting events for a room"."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.support.client import Client, path, refused
+
+if TYPE_CHECKING:
+    from hutong.node import Node
 
 
 async def test_state_is_kept_by_type_and_key(alice: Client, room: str) -> None:
@@ -142,3 +147,19 @@ async def test_levels_that_are_no_levels_are_named(alice: Client, room: str, fie
     assert answer.status in (400, 403)
     assert field in answer.error
     assert await alice.get_state(room, "m.room.power_levels") == before
+
+
+async def test_asking_for_somebodys_membership_writes_nothing(
+    alice: Client, bob: Client, carol: Client, node: "Node"
+) -> None:
+    room = await alice.create_room()
+
+    async def known() -> int:
+        pools = [cell.pool for cell in node.cells.values()]
+        return sum([await pool.fetchval("SELECT count(*) FROM members") for pool in pools])
+
+    before = await known()
+    for stranger in (bob, carol):
+        with refused("M_NOT_FOUND", status=404):
+            await alice.get_state(room, "m.room.member", stranger.user_id)
+    assert await known() == before

@@ -30,6 +30,7 @@ from hutong.cells.messages import (
     Pull,
     Push,
     RefOf,
+    RefReply,
     RoomFacts,
     Settle,
     SightOf,
@@ -173,9 +174,13 @@ class Cell:
             self._forgetting.add(task)
             task.add_done_callback(self._forgetting.discard)
 
-    async def _ref(self, user_id: str, room: Any) -> Any:
+    async def _ref(self, user_id: str, room: RoomNo) -> RefReply | None:
+        return await self.ref(user_id, room, make=True)
+
+    async def ref(self, user_id: str, room: RoomNo, *, make: bool) -> RefReply | None:
+        """The ref of a person in a room, see `Names.ref`. Raises: RegionAway."""
         try:
-            return await self.names.ref(user_id, room)
+            return await self.names.ref(user_id, room, make=make)
         except LinkDown as down:
             raise self.away(down.dest) from None
 

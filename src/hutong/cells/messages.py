@@ -83,12 +83,16 @@ class RefReply(Struct, frozen=True):
 
 
 class RefOf(Request[RefReply | None], frozen=True, kw_only=True):
-    """The ref of a person of the asked region in `room`, made when there is none yet; None: no such account."""
+    """The ref of a person of the asked region in `room`; None: no such account.
+
+    `make`: give one out when there is none yet. Who only reads does not, and is told None then.
+    """
 
     flow: ClassVar[str] = "ref"
     reply: ClassVar[Any] = RefReply | None
     user_id: str
     room: RoomNo
+    make: bool = True
 
 
 class OutRow(Struct, frozen=True, array_like=True, kw_only=True):

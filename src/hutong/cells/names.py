@@ -123,8 +123,10 @@ class Names:
 
     # From a user id to a ref.
 
-    async def ref(self, user_id: str, room: RoomNo) -> RefReply | None:
+    async def ref(self, user_id: str, room: RoomNo, *, make: bool = True) -> RefReply | None:
         """The ref of a person in `room`, made when there is none yet; None: no such account anywhere here.
+
+        Without `make`, None also for somebody who never had to do with the room.
 
         Raises LinkDown when that person's region cannot be asked.
         """
@@ -132,8 +134,8 @@ class Names:
         if region is None:
             return None
         if region.number == self._region.number:
-            return await self.answer_ref(self._cell, RefOf(user_id=user_id, room=room))
-        return await self._link.call(self._directory.first_cell(region), RefOf(user_id=user_id, room=room))
+            return await self.answer_ref(self._cell, RefOf(user_id=user_id, room=room, make=make))
+        return await self._link.call(self._directory.first_cell(region), RefOf(user_id=user_id, room=room, make=make))
 
     async def answer_ref(self, _: CellNo, request: RefOf) -> RefReply | None:
         localpart = request.user_id[1:].partition(":")[0]
@@ -144,7 +146,12 @@ class Names:
         account = await self._people.find(localpart)
         if account is None:
             return None
-        member = await self.own(account, localpart, request.room)
+        if request.make:
+            member: Member | None = await self.own(account, localpart, request.room)
+        else:
+            member = await self._reads.member(account, request.room)
+        if member is None:
+            return None
         self.keep(request.room, member.ref, request.user_id)
         return RefReply(ref=member.ref, home=member.home)
 

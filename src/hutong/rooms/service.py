@@ -268,7 +268,7 @@ class Rooms:
         """How the room writes a type and a state key; None when no event can have that state key."""
         room, code = seat.room, event_types.code_of(type)
         if state_key.startswith("@"):
-            reply = await self.cell.home.ref(state_key, room.room)
+            reply = await self.cell.ref(state_key, room.room, make=False)
             if reply is None:
                 return None
             if code is not None:
