@@ -17,7 +17,7 @@ from hutong.ids import (
 )
 from hutong.rooms import authorisation, event_types
 from hutong.rooms.event_types import Membership, Relation
-from hutong.rooms.projection import Change, Create, Projection, encode
+from hutong.rooms.projection import Change, Create, GuestRule, HistoryRule, JoinRules, MemberChange, Projection, encode
 
 
 def check(state: RoomState, prepared: Prepared) -> None:
@@ -94,16 +94,14 @@ def apply(home: Home, batch: Batch, state: RoomState, prepared: Prepared) -> Seq
 def _value(change: Change | None) -> int | None:
     """The typed value that an envelope carries: what must be known of old state without its words."""
     match change:
-        case None:
-            return None
-        case _ if hasattr(change, "membership"):
-            return int(change.membership)
-        case _ if hasattr(change, "visibility"):
-            return int(change.visibility)
-        case _ if hasattr(change, "rule"):
-            return int(change.rule)
-        case _ if hasattr(change, "access"):
-            return int(change.access)
+        case MemberChange(membership=value):
+            return int(value)
+        case HistoryRule(visibility=visibility):
+            return int(visibility)
+        case JoinRules(rule=rule):
+            return int(rule)
+        case GuestRule(access=access):
+            return int(access)
     return None
 
 

@@ -1,5 +1,7 @@
 """From a row of the positioned tables to a typed record."""
 
+from typing import Any
+
 from asyncpg import Record as Row
 
 from hutong.cells.records import Envelope, Event, Member
@@ -10,7 +12,7 @@ EVENT_COLUMNS = (
 MEMBER_COLUMNS = "room, ref, account, home, membership, seq, forgotten"
 
 
-def event_of(row: Row) -> Event:
+def event_of(row: Row | tuple[Any, ...]) -> Event:
     """A row with EVENT_COLUMNS, in that order."""
     room, seq, pos, event_id, home, sender, type, skey, value = row[:9]
     rel_seq, rel_type, minute, notes, prev_seq, redacted_by = row[9:15]
