@@ -24,7 +24,7 @@ CELL, ABROAD = CellNo(256), CellNo(512)
 HERE, THERE = home_no(RegionNo(1), 7), home_no(RegionNo(2), 7)
 ALICE, BOB = MemberRef(-11), MemberRef(12)
 ALICES, BOBS = AccountNo(7), AccountNo(8)
-_ids = itertools.count(1)
+_ids = itertools.count(1_000_000)  # above every number that a test makes up itself
 
 
 def new_id() -> bytes:
