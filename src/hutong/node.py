@@ -34,7 +34,7 @@ from hutong.cells.account_data import AccountDataLog
 from hutong.cells.cell import Cell
 from hutong.cells.directory import Directory
 from hutong.cells.link import InProcessLinks, LinkDown
-from hutong.cells.messages import ProfileOf, ReceiptMoved, Stripped, Typing
+from hutong.cells.messages import AuthorityFor, ProfileOf, ReceiptMoved, Stripped, Typing
 from hutong.cells.names import People
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tokens import Tokens
@@ -50,6 +50,7 @@ from hutong.http.server import HttpServer
 from hutong.ids import AccountNo, CellNo, RoomNo
 from hutong.membership import api as membership_api
 from hutong.membership.departure import Departure
+from hutong.membership.restricted import RestrictedJoins
 from hutong.membership.service import Memberships
 from hutong.push import api as push_api
 from hutong.push.rules import ruleset
@@ -216,7 +217,8 @@ class Node:
 
         # Rooms and membership.
         access, posting, show = Access(cell), Posting(cell), Show(cell)
-        memberships = Memberships(cell, access, posting, accounts.profile_of, accounts.user_id)
+        restricted = RestrictedJoins(cell)
+        memberships = Memberships(cell, access, posting, restricted, accounts.profile_of, accounts.user_id)
         rooms = Rooms(cell, access, posting, show, tokens, accounts.user_id)
 
         # Receipts, typing, sync.
@@ -279,6 +281,7 @@ class Node:
 
         self.link.serve(cell.number, ProfileOf, answer_profile)
         self.link.serve(cell.number, Stripped, stripped.answer)
+        self.link.serve(cell.number, AuthorityFor, restricted.answer)
         self.link.serve(cell.number, ReceiptMoved, receipts.heard)
         self.link.serve(cell.number, Typing, typing.heard)
         return Slices(

@@ -38,7 +38,8 @@ class AppendOp:
         draft = self._draft
         if self._prepared is None:
             self._prepared = await prepare(self._home, self._room, state.room_id, state.version, draft, self._content)
-        await memory.load_members(state, [draft.sender] if draft.target is None else [draft.sender, draft.target])
+        people = (draft.sender, draft.target, draft.authoriser)
+        await memory.load_members(state, [ref for ref in people if ref is not None])
         if self._prepared.skey is not None:
             await memory.load_state(state, [(self._prepared.type, self._prepared.skey)])
         self._state = state

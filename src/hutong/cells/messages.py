@@ -30,6 +30,8 @@ class Draft(Struct, frozen=True, array_like=True, kw_only=True):
     redacts: bytes | None = None
     mentions: tuple[str, ...] = ()
     """The user ids that `m.mentions` names."""
+    authoriser: MemberRef | None = None
+    """Of a join into a restricted room: the member on whose authority it rests."""
 
 
 class Append(Request[Seq], frozen=True, kw_only=True):
@@ -241,6 +243,25 @@ class Stripped(Request[list[bytes]], frozen=True, kw_only=True):
     reply: ClassVar[Any] = list[bytes]
     room: RoomNo
     ref: MemberRef
+
+
+class Authority(Struct, frozen=True):
+    """A member who may invite, and in whose name somebody joins a restricted room."""
+
+    ref: MemberRef
+    user_id: str
+
+
+class AuthorityFor(Request[Authority | None], frozen=True, kw_only=True):
+    """On whose authority somebody who is in the room `via` joins `room`, whose home the asked cell is.
+
+    None: nobody there may invite. Raises `M_FORBIDDEN` when the room's join rule does not name `via`.
+    """
+
+    flow: ClassVar[str] = "authority"
+    reply: ClassVar[Any] = Authority | None
+    room: RoomNo
+    via: bytes
 
 
 class ProfileOf(Request[bytes | None], frozen=True, kw_only=True):

@@ -41,6 +41,9 @@ _SEQ_AT = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1 AND pos <= $
 _MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND room = $2"
 _MEMBERS = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND membership = ANY($2::int2[])"
 _MEMBERS_BY_REF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND ref = ANY($2::int8[])"
+_JOINED_FIRST = f"""
+    SELECT {MEMBER_COLUMNS} FROM members
+    WHERE room = $1 AND membership = {Membership.JOIN} AND ref <> ALL($2::int8[]) ORDER BY seq LIMIT $3"""
 _ROOMS_OF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND membership = ANY($2::int2[])"
 _ROOM = "SELECT room, room_id, home, version, from_seq, proj FROM rooms WHERE room = $1"
 _NEW_REF = """
@@ -118,6 +121,10 @@ class Reads:
     async def members_by_ref(self, room: RoomNo, refs: Iterable[MemberRef]) -> dict[MemberRef, Member]:
         rows = await self.pool.fetch(_MEMBERS_BY_REF, room, list(refs))
         return {row["ref"]: member_of(row) for row in rows}
+
+    async def joined_first(self, room: RoomNo, but: Iterable[MemberRef], limit: int) -> list[Member]:
+        """The members of `room` whose last m.room.member is the oldest. Cost: reads all its members."""
+        return [member_of(row) for row in await self.pool.fetch(_JOINED_FIRST, room, list(but), limit)]
 
     async def membership_at(self, room: RoomNo, ref: MemberRef, at: Seq) -> Membership | None:
         """The membership of `ref` after seq `at`; None when it had none."""

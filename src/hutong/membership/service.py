@@ -9,18 +9,20 @@ from typing import Any
 import msgspec
 
 from hutong.cells.cell import Cell
-from hutong.cells.messages import RefReply
+from hutong.cells.messages import Authority, RefReply
 from hutong.cells.ops import Forget
 from hutong.cells.records import Member
 from hutong.errors import BadParam, Forbidden, NotFound, RegionAway
 from hutong.http.request import Caller
 from hutong.ids import AccountNo, DeviceNo, HomeNo, RoomNo
+from hutong.membership.restricted import RestrictedJoins
 from hutong.rooms.access import Access, Seat
 from hutong.rooms.event_types import Membership
 from hutong.rooms.posting import Author, Posting, Said
 from hutong.rooms.structural import is_user_id, parse_member
 
 REASON_CHARS_MAX = 2_000
+AUTHORISED_VIA = "join_authorised_via_users_server"
 _encode = msgspec.json.Encoder().encode
 Content = dict[str, Any]
 Profile = Callable[[AccountNo], Awaitable[Content]]
@@ -34,12 +36,14 @@ class Memberships:
         cell: Cell,
         access: Access,
         posting: Posting,
+        restricted: RestrictedJoins,
         profile: Profile,
         user_id: Callable[[AccountNo], Awaitable[str]],
     ) -> None:
         self._cell = cell
         self._access = access
         self._posting = posting
+        self._restricted = restricted
         self._profile = profile
         self._user_id = user_id
 
@@ -58,7 +62,8 @@ class Memberships:
             return room_id
         self._cell.names.keep(facts.room, own.ref, user_id)
         said = {**(content or {}), "membership": "join", **await self._shown(caller.account)}
-        await self._post(caller.account, caller.device, facts.room, facts.home, own, user_id, said)
+        authority = await self._restricted.authority(caller.account, own, facts)
+        await self._post(caller.account, caller.device, facts.room, facts.home, own, user_id, said, authority)
         return room_id
 
     async def knock(self, caller: Caller, room_id: str, via: Iterable[str], reason: str | None) -> str:
@@ -101,8 +106,10 @@ class Memberships:
     async def set(self, caller: Caller, room_id: str, user_id: str, content: Content) -> str:
         """PUT of an m.room.member state event: the same, by its content. Returns the event's id."""
         change = parse_member(content)
+        content = {key: value for key, value in content.items() if key != AUTHORISED_VIA}  # the room's home says whose
         if user_id == await self._user_id(caller.account):
-            return await self._own(caller, await self._access.involved(caller.account, room_id), content)
+            seat = await self._access.involved(caller.account, room_id)
+            return await self._own(caller, seat, content, joins=change.membership == Membership.JOIN)
         if change.membership in (Membership.INVITE, Membership.BAN, Membership.LEAVE):
             seat, target, _ = await self._target(caller, room_id, user_id)
             return await self._about(caller, seat, target, user_id, content)
@@ -148,11 +155,13 @@ class Memberships:
         profile = await self._profile(account)
         return {key: profile[key] for key in ("displayname", "avatar_url") if profile.get(key)}
 
-    async def _own(self, caller: Caller, seat: Seat, content: Content) -> str:
+    async def _own(self, caller: Caller, seat: Seat, content: Content, *, joins: bool = False) -> str:
         user_id = await self._user_id(caller.account)
-        return await self._post(
-            caller.account, caller.device, seat.room.room, seat.room.home, seat.member, user_id, content
-        )
+        room, own, authority = seat.room, seat.member, None
+        facts = await self._cell.replication.facts(room.room) if joins else None
+        if facts is not None:
+            authority = await self._restricted.authority(caller.account, own, facts)
+        return await self._post(caller.account, caller.device, room.room, room.home, own, user_id, content, authority)
 
     async def _change(self, caller: Caller, room_id: str, user_id: str, content: Content) -> None:
         seat, target, _ = await self._target(caller, room_id, user_id)
@@ -180,15 +189,18 @@ class Memberships:
 
     async def _post(
         self, account: AccountNo, device: DeviceNo, room: RoomNo, home: HomeNo, own: Member,
-        user_id: str, content: Content,
+        user_id: str, content: Content, authority: Authority | None = None,
     ) -> str:  # fmt: skip
-        """An event of somebody about themselves."""
+        """An event of somebody about themselves; a join may rest on somebody's authority."""
+        if authority is not None:
+            content = {**content, AUTHORISED_VIA: authority.user_id}
         said = Said(
             type="m.room.member",
             json=_encode(content),
             content=content,
             state_key=user_id,
             target=RefReply(own.ref, own.home),
+            authoriser=None if authority is None else authority.ref,
         )
         return await self._posting.post(Author(account=account, device=device, member=own), room, home, said)
 

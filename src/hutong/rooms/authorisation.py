@@ -10,8 +10,8 @@ regions are one system with one linear history per room, so some rules are kept 
 | 1.3 (and 1.4 of 10, 12)   | `structural.parse_create`                                                               |
 | 2.1, 2.2, 2.3, 2.5 (2, 3) | no `auth_events`: the room's home authorises against its projection, in timeline order  |
 | 4.1 (5.1)                 | `structural.parse_member`; here: the state key must name a person                       |
-| 4.2 (5.2), its signature  | the room's home itself finds the member on whose authority a restricted join rests, and |
-|                           | passes it as `authoriser`; what a client writes there has no effect                     |
+| 4.2 (5.2), its signature  | the room's home names the member on whose authority a restricted join rests, and passes |
+|                           | it as `authoriser`; what a client writes there has no effect                            |
 | 4.4.1.2, .3 (5.4.1.2, .3) | `structural.third_party_signed`                                                         |
 | 4.4.1.7 (5.4.1.7)         | the caller checks the signature and says so in `ThirdParty`                             |
 | 9.1 to 9.3 (10.1 to 10.3) | `structural.parse`                                                                      |
@@ -171,6 +171,18 @@ def level_needed(room: Projection, type: TypeCode, *, is_state: bool) -> int:
 def may_invite(room: Projection, member: Member) -> bool:
     """Whether `member` can invite, and so can be the authority for a restricted join."""
     return member.membership == Membership.JOIN and level_of(room, member.ref) >= _default(room, "invite")
+
+
+def inviters(room: Projection) -> list[MemberRef]:
+    """Those whose own level, given to them by name, lets them invite; the highest first. They need not be members."""
+    named = set(room.creators) | (room.power.users.keys() if room.power is not None else set())
+    able = [ref for ref in named if level_of(room, ref) >= _default(room, "invite")]
+    return sorted(able, key=lambda ref: (-level_of(room, ref), ref))
+
+
+def anybody_invites(room: Projection) -> bool:
+    """Whether members without a level of their own may invite."""
+    return _default(room, "users_default") >= _default(room, "invite")
 
 
 def may_notify_room(room: Projection, sender: MemberRef) -> bool:

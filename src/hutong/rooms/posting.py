@@ -16,7 +16,7 @@ from hutong.cells.messages import Append, Draft, RefReply
 from hutong.cells.ops import ContentLive, StageContent
 from hutong.cells.records import Member, Txn, Words, pack, unpack
 from hutong.errors import BadParam, GivenUp, MatrixError, TooLarge
-from hutong.ids import AccountNo, DeviceNo, HomeNo, RoomNo, Seq, event_id_bytes, event_id_text, new_id
+from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, RoomNo, Seq, event_id_bytes, event_id_text, new_id
 from hutong.rooms import event_types
 from hutong.rooms.event_types import Relation
 
@@ -51,6 +51,7 @@ class Said:
     own_state_key: bool = False
     target: RefReply | None = None
     redacts: bytes | None = None
+    authoriser: MemberRef | None = None
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,7 @@ def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Ce
         rel_type=rel_type,
         redacts=said.redacts,
         mentions=_mentions(said.content),
+        authoriser=said.authoriser,
     )
 
 

@@ -11,8 +11,10 @@ from hutong.rooms.authorisation import (
     Member,
     Proposed,
     Refused,
+    anybody_invites,
     authorise,
     check_redaction,
+    inviters,
     level_needed,
     level_of,
     may_invite,
@@ -284,6 +286,16 @@ def test_who_may_invite_is_joined_and_has_the_level() -> None:
     assert may_invite(room, MODERATOR)
     assert not may_invite(room, now(MODERATOR, LEAVE))
     assert not may_invite(room, BOB)
+
+
+def test_who_can_vouch_for_a_restricted_join_is_asked_in_one_order_everywhere() -> None:
+    levels = PowerLevels(users=LEVELS | {FOUNDER.ref: 100}, invite=50)
+    assert inviters(governed(11, levels)) == [ADMIN.ref, FOUNDER.ref, MODERATOR.ref, OTHER_MODERATOR.ref]
+    in_12 = inviters(governed(12, PowerLevels(users=LEVELS, invite=100)))
+    assert in_12 == [FOUNDER.ref, PARTNER.ref, ADMIN.ref], "creators come first, whatever the level"
+    assert not anybody_invites(governed(11, levels))
+    assert anybody_invites(governed(11, PowerLevels(invite=5, users_default=5)))
+    assert anybody_invites(bare(11))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
