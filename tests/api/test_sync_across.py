@@ -109,3 +109,24 @@ async def test_a_slow_home_holds_up_its_own_words_only(
         assert texts(await carol.sync(since), lane) == ["first", "second", "third"]
     finally:
         node.link.faults[way].delay_s = 0.0
+
+
+async def test_an_own_move_after_the_unreadable_loses_nothing_before_it(
+    node: Node, alice: Client, bob: Client, carol: Client, lane: str
+) -> None:
+    since = await talk(alice, bob, carol, lane)
+    await carol.put(f"/profile/{carol.user_id}/displayname", {"displayname": "Carol"})
+    await carol.until(lambda: "displayname" in str(carol.timeline[lane]), "her own new name")
+    forget_words(node, "ru")
+    slices = of_region(node, "ru")
+    who = await slices.accounts.sessions.resolve(carol.token)
+    slices.sync.sessions.end(who.account)  # her session begins anew: it knows her last move only
+    with cut(node, "ru", "eu") as mend:
+        body = await carol.sync(since)
+        assert texts(body, lane) == ["first"]
+        mend()
+        seen: list[str] = []
+        while "third" not in seen:
+            body = await carol.sync(body["next_batch"], timeout=2_000)
+            seen += texts(body, lane)
+    assert seen[:2] == ["second", "third"]

@@ -6,18 +6,18 @@ with a fixed number of statements, for first and late comers.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from hutong.cells.codes import LogKind, ReceiptType
 from hutong.cells.records import Event, ReceiptRow, Record
-from hutong.cells.sync_reads import SyncReads
+from hutong.cells.sync_reads import Moment, SyncReads
 from hutong.cells.tail import Tail
 from hutong.cells.view import Lru
 from hutong.ids import MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import MEMBER, Membership
 from hutong.sync import rooms, timeline, unread
-from hutong.sync.model import END_OF_TIME, NOWHERE, Ask, Before, News, Own, Section
+from hutong.sync.model import END_OF_TIME, NOWHERE, Ask, Before, News, Own, Section, is_about
 from hutong.sync.pieces import Piece, Pieces
 from hutong.sync.session import Session
 from hutong.typing_notices.board import TypingBoard
@@ -126,7 +126,8 @@ class Builder:
 
     async def _from_tables(self, look: Look) -> None:
         session, since = look.session, look.since
-        known = list(rooms.admitted(session.rooms.values(), look.ask))
+        all_rooms = session.rooms.values() if look.upto >= session.loaded else await self._as_of(session, look.upto)
+        known = list(rooms.admitted(all_rooms, look.ask))
         if since is None:
             look.news = [news for own in known if (news := rooms.initial(own, look.ask, look.upto)) is not None]
             return
@@ -135,6 +136,15 @@ class Builder:
             news = rooms.incremental(own, before.get(own.room, NOWHERE), look.ask, since, look.upto)
             if news is not None:
                 look.news.append(news)
+
+    async def _as_of(self, session: Session, upto: Pos) -> list[Own]:
+        """The account's rooms at an end that lies before everything that the session knows of its memberships."""
+        rows = await self._reads.my_rooms(session.account, upto)
+        return [
+            replace(session.rooms[row.room], history=[Moment(row.seq, row.pos, row.membership)])
+            for row in rows
+            if row.room in session.rooms
+        ]
 
     async def _before(self, session: Session, known: Iterable[Own], since: Pos, upto: Pos) -> dict[RoomNo, Before]:
         found: dict[RoomNo, Before] = {}
@@ -217,14 +227,14 @@ class Builder:
             for news in look.news
             if news.fresh
             and not news.own_only
-            and news.section in {Section.JOIN, Section.LEAVE}
-            and news.scanned
-            and news.scanned[0].env.seq < news.moment.seq
+            and (news.section is Section.LEAVE or (news.section is Section.JOIN and timeline.reaches_back(news)))
         ]
         if asked:
             found = await self._reads.histories((news.own.room, news.own.ref) for news in asked)
             for news in asked:
                 news.histories = found.get(news.own.room)
+                if news.section is Section.LEAVE:
+                    timeline.end_at_leaving(news)
 
     # What goes with them.
 
@@ -249,7 +259,7 @@ class Builder:
         at_end = look.ask.state_after or not filter.timeline.all
         whole, changed = [], []
         for news in told:
-            start = END_OF_TIME if at_end else news.start
+            start = min(END_OF_TIME if at_end else news.start, news.horizon)
             if news.own_only:
                 continue
             if news.fresh or news.full_state:
@@ -266,6 +276,8 @@ class Builder:
             found |= await self._reads.state_since(changed, codes, look.told)
         for news in told:
             state = news.state or found.get(news.own.room, [])
+            if at_end and news.horizon <= news.moment.seq:
+                state = [*(event for event in state if not is_about(event.env, news.own.ref)), news.scanned[-1]]
             shown = set() if look.ask.state_after else {event.env.seq for event in news.events}
             news.state = [event for event in state if event.env.seq not in shown]
 
@@ -284,7 +296,7 @@ class Builder:
             if news.summary is not None:
                 refs.update(news.summary.heroes)
             there = {MemberRef(event.env.skey or 0) for event in news.state if event.env.type == MEMBER}
-            start = END_OF_TIME if look.ask.state_after else news.start
+            start = min(END_OF_TIME if look.ask.state_after else news.start, news.horizon)
             for ref in refs:
                 redundant = not filter.redundant and not news.fresh and not news.full_state
                 if ref not in there and not (redundant and look.session.was_told(news.own.room, ref, look.told)):

@@ -110,6 +110,8 @@ class News:
     limited: bool = False
     start: Seq = END_OF_TIME
     """The seq of the first event shown; everything before it is the state's to tell."""
+    horizon: Seq = END_OF_TIME
+    """Of the room's state from this seq on, a reader who is not in the room any more is told nothing."""
     state: list[Event] = field(default_factory=list)
     receipts: Sequence[ReceiptRow] = ()
     typists: list[MemberRef] | None = None

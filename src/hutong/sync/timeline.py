@@ -48,6 +48,25 @@ def choose(news: News, filter: Filter, pieces: Mapping[bytes, Piece], *, joined_
         news.start = END_OF_TIME
 
 
+def reaches_back(news: News) -> bool:
+    """Whether what was read goes back to before the reader's last move."""
+    return bool(news.scanned) and news.scanned[0].env.seq < news.moment.seq
+
+
+def end_at_leaving(news: News) -> None:
+    """Let a reader who is out be told of the state at their leaving, whatever became of their membership since.
+
+    Who never was in is told of their own membership only.
+    """
+    moves = [] if news.histories is None else news.histories.membership
+    joins = [at for at, (_, value) in enumerate(moves) if value == Membership.JOIN]
+    out = [seq for seq, _ in moves[joins[-1] + 1 :] if seq <= news.moment.seq] if joins else []
+    if out:
+        news.horizon = Seq(out[0] + 1)
+    else:
+        news.own_only = True
+
+
 def admits(filter: Filter, event: Event, pieces: Mapping[bytes, Piece]) -> bool | None:
     """Whether the timeline's filter lets the event pass; None when it cannot be read now."""
     matcher = filter.timeline
