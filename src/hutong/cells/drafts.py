@@ -25,7 +25,8 @@ from hutong.ids import (
     TypeCode,
     id_bytes,
 )
-from hutong.rooms import event_types, structural
+from hutong.rooms import event_types, relating, structural
+from hutong.rooms.event_types import Relation
 from hutong.rooms.projection import Change
 
 _JSON = msgspec.json.Decoder()
@@ -74,6 +75,7 @@ class Prepared:
     skey: StateKeyCode | None
     change: Change | None = None
     rel_seq: Seq | None = None
+    rel_type: int | None = None
     redacts: Envelope | None = None
     mentioned: list[AccountNo] = field(default_factory=list)
 
@@ -81,7 +83,7 @@ class Prepared:
 async def prepare(
     home: Home, room: RoomNo, room_id: bytes, version: int, draft: Draft, content: SealedContent | None
 ) -> Prepared:
-    """Look up what `draft` needs, apart from members and state. Raises BadJson, NotFound."""
+    """Look up what `draft` needs, apart from members and state. Raises BadJson, NotFound, NoThreadRoot."""
     words = draft.words
     code = event_types.code_of(words.type) or TypeCode(home.room_code(room_id, words.type))
     prepared = Prepared(draft=draft, content=content, type=code, skey=_state_key(home, room_id, code, draft))
@@ -91,15 +93,21 @@ async def prepare(
         and (prepared.skey == 0 or draft.target is not None)
     ):
         prepared.change = await _change(home, room, room_id, version, code, words.json)
-    if draft.relates_to is not None:
+    if draft.relates_to is not None and draft.relation is not None:
         related = await home.reads.event_by_id(draft.relates_to)
-        if related is not None and related.env.room == room:
-            prepared.rel_seq = related.env.seq
+        parent = related.env if related is not None and related.env.room == room else None
+        relation = Relation.of(draft.relation)
+        if relation is None:
+            prepared.rel_type = home.room_code(room_id, draft.relation)
+        else:
+            child = relating.Child(draft.sender, code, is_state=prepared.skey is not None, edits=draft.edits)
+            prepared.rel_type = relating.counts_as(relation, child, parent)
+        prepared.rel_seq = None if parent is None else parent.seq
     if draft.redacts is not None:
         target = await home.reads.event_by_id(draft.redacts)
         if target is None or target.env.room != room:
             raise NotFound("event_id: no such event in this room")
-        prepared.redacts, prepared.rel_seq = target.env, target.env.seq
+        prepared.redacts, prepared.rel_seq, prepared.rel_type = target.env, target.env.seq, Relation.REDACTION
     if draft.mentions:
         prepared.mentioned = await home.accounts_of(draft.mentions)
     return prepared

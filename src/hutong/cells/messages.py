@@ -25,8 +25,11 @@ class Draft(Struct, frozen=True, array_like=True, kw_only=True):
     notify: bool = False
     """By the default push rules, everybody else in the room hears of it."""
     relates_to: bytes | None = None
-    """The id of the event that it relates to, with the code of the relation."""
-    rel_type: int | None = None
+    """The id of the event that it relates to."""
+    relation: str | None = None
+    """What it calls the relation."""
+    edits: bool = False
+    """It has what an edit has to have: new content, or none that could be looked into."""
     redacts: bytes | None = None
     mentions: tuple[str, ...] = ()
     """The user ids that `m.mentions` names."""

@@ -16,7 +16,7 @@ from hutong.ids import (
     region_of,
 )
 from hutong.rooms import authorisation, event_types
-from hutong.rooms.event_types import Membership, Relation
+from hutong.rooms.event_types import Membership
 from hutong.rooms.projection import Change, Create, GuestRule, HistoryRule, JoinRules, MemberChange, Projection, encode
 
 
@@ -64,7 +64,7 @@ def apply(home: Home, batch: Batch, state: RoomState, prepared: Prepared) -> Seq
         skey=prepared.skey,
         value=_value(change),
         rel_seq=prepared.rel_seq,
-        rel_type=Relation.REDACTION if prepared.redacts is not None else draft.rel_type,
+        rel_type=prepared.rel_type,
         minute=draft.minute,
         notes=state.notes + (1 if draft.notify else 0),
         prev_seq=None if prepared.skey is None else _replaced(state, prepared),

@@ -18,13 +18,16 @@ EVENTS = Table(
     # notes: how many events up to this one notify by default; prev_seq: the state event that this one replaces.
     envelope=(
         "room int8, seq int8, pos int8, event_id uuid, home int4, sender int8, skey int8 null, value int2 null, "
-        "rel_seq int8 null, rel_type int2 null, minute int4, notes int4, prev_seq int8 null, redacted_by int8 null"
+        "rel_seq int8 null, minute int4, notes int4, prev_seq int8 null, redacted_by int8 null"
     ),
-    hashed="type int8",
+    hashed="type int8, rel_type int8 null",
     indexes=(
         "CREATE UNIQUE INDEX events_by_id ON events (event_id)",
         "CREATE INDEX events_by_pos ON events (room, pos)",
-        "CREATE INDEX events_by_relation ON events (room, rel_seq) WHERE rel_seq IS NOT NULL",
+        # What relates to an event, by kind and in order; what one member annotated; a room's threads, latest first.
+        "CREATE INDEX events_by_relation ON events (room, rel_seq, rel_type, seq) WHERE rel_seq IS NOT NULL",
+        "CREATE INDEX events_by_annotator ON events (room, rel_seq, sender) WHERE rel_type = 1",
+        "CREATE INDEX events_in_threads ON events (room, seq) WHERE rel_type = 4",
         # The history of every piece of state: "state at seq" is the last row at or before it.
         "CREATE INDEX events_of_state ON events (room, type, skey, seq) WHERE skey IS NOT NULL",
     ),

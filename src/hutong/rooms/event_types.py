@@ -204,19 +204,22 @@ class Algorithm(IntEnum):
 
 
 class Relation(IntEnum):
-    """What `rel_type` in an envelope says; 0 there: relates to nothing."""
+    """What `rel_type` in an envelope says. A relation that has no name in the specification is a keyed hash."""
 
     ANNOTATION = 1
     REPLACE = 2
+    """A valid edit of the event that it points at, see `rooms.relating`."""
     REFERENCE = 3
     THREAD = 4
-    REDACTION = 5  # not a `rel_type` of a client: the event that `redacts` another points at it this way
-    OTHER = 6
+    REDACTION = 5
+    """Not a `rel_type` of a client: the event that `redacts` another points at it this way."""
+    NO_EDIT = 6
+    """`m.replace`, but none that is valid."""
 
     @classmethod
-    def of(cls, rel_type: str) -> "Relation":
-        """The relation that a client calls `rel_type`."""
-        return _RELATIONS.get(rel_type, cls.OTHER)
+    def of(cls, rel_type: str) -> "Relation | None":
+        """The relation that a client calls `rel_type`; None for any other text."""
+        return _RELATIONS.get(rel_type)
 
 
 _RELATIONS: Final = {

@@ -18,7 +18,6 @@ from hutong.cells.records import Member, Txn, Words, pack, unpack
 from hutong.errors import BadParam, GivenUp, MatrixError, TooLarge
 from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, RoomNo, Seq, event_id_bytes, event_id_text, new_id
 from hutong.rooms import event_types
-from hutong.rooms.event_types import Relation
 
 EVENT_BYTES_MAX = 65_536
 ENVELOPE_BYTES = 700
@@ -185,12 +184,12 @@ class _Unsettled(Exception):
 
 def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Cell) -> Draft:
     """The event as the room's home gets it: what it must know beside the words is read out of them here."""
-    relates_to, rel_type = _relation(said.content)
+    relates_to, relation = _relation(said.content)
     code = event_types.code_of(said.type)
     notify = (
         code in _NOTIFYING
         and (said.state_key is None or code == event_types.TOMBSTONE)
-        and rel_type != Relation.REPLACE
+        and relation != "m.replace"
         and said.content.get("msgtype") != "m.notice"
     )
     return Draft(
@@ -204,14 +203,15 @@ def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Ce
         own_state_key=said.own_state_key,
         notify=notify,
         relates_to=relates_to,
-        rel_type=rel_type,
+        relation=relation,
+        edits=isinstance(said.content.get("m.new_content"), dict) or code == event_types.ENCRYPTED,
         redacts=said.redacts,
         mentions=_mentions(said.content),
         authoriser=said.authoriser,
     )
 
 
-def _relation(content: dict[str, Any]) -> tuple[bytes | None, int | None]:
+def _relation(content: dict[str, Any]) -> tuple[bytes | None, str | None]:
     relation = content.get("m.relates_to")
     if not isinstance(relation, dict):
         return None, None
@@ -219,7 +219,7 @@ def _relation(content: dict[str, Any]) -> tuple[bytes | None, int | None]:
     if not isinstance(rel_type, str) or not isinstance(related, str):
         return None, None
     raw = event_id_bytes(related)
-    return (None, None) if raw is None else (raw, Relation.of(rel_type))
+    return (None, None) if raw is None else (raw, rel_type)
 
 
 def _mentions(content: dict[str, Any]) -> tuple[str, ...]:

@@ -20,17 +20,19 @@ CREATE TABLE events (
     prev_seq int8,
     redacted_by int8,
     type int8 NOT NULL,
+    rel_type int8,
     home int4 NOT NULL,
     minute int4 NOT NULL,
     notes int4 NOT NULL,
     value int2,
-    rel_type int2,
     event_id uuid NOT NULL,
     PRIMARY KEY (room, seq)
 );
 CREATE UNIQUE INDEX events_by_id ON events (event_id);
 CREATE INDEX events_by_pos ON events (room, pos);
-CREATE INDEX events_by_relation ON events (room, rel_seq) WHERE rel_seq IS NOT NULL;
+CREATE INDEX events_by_relation ON events (room, rel_seq, rel_type, seq) WHERE rel_seq IS NOT NULL;
+CREATE INDEX events_by_annotator ON events (room, rel_seq, sender) WHERE rel_type = 1;
+CREATE INDEX events_in_threads ON events (room, seq) WHERE rel_type = 4;
 CREATE INDEX events_of_state ON events (room, type, skey, seq) WHERE skey IS NOT NULL;
 
 CREATE TABLE state (
