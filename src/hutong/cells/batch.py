@@ -245,8 +245,8 @@ class Batch:
 
     def out(self, row: "Bell") -> None:
         values = {
-            "dest": row.dest, "n": row.n, "room": row.room, "seq": row.seq, "kind": row.kind, "a": row.a, "b": row.b,
-            "thread": row.thread,
+            "dest": row.dest, "minute": row.minute, "n": row.n, "room": row.room, "seq": row.seq, "kind": row.kind,
+            "a": row.a, "b": row.b, "thread": row.thread,
         }  # fmt: skip
         self.put(OUT, (row.dest, row.n), *_in_order(tables.OUT, values))
         self.bells.setdefault(row.dest, []).append(row)
@@ -314,6 +314,7 @@ class Bell:
     seq: Seq
     kind: int
     n: int = 0
+    minute: Minute = Minute(0)
     before: int = 0
     """The number of the row before it for the same destination."""
     a: int = 0

@@ -24,6 +24,8 @@ from hutong.cells.messages import (
     EraseRef,
     EventById,
     Locate,
+    Missed,
+    MissedRooms,
     NamesOf,
     Page,
     PageReply,
@@ -38,11 +40,13 @@ from hutong.cells.messages import (
     Snapshot,
     StateAt,
 )
+from hutong.cells.missed import MissedRows
 from hutong.cells.names import Names, People
 from hutong.cells.ops import ContentLive, ContentVoid, TellErased, VoidEvent
 from hutong.cells.reads import Reads
 from hutong.cells.records import Envelope
 from hutong.cells.replication import Replication
+from hutong.cells.retention import Retention
 from hutong.cells.tail import Tail
 from hutong.cells.transactions import Transactions
 from hutong.cells.view import View
@@ -62,8 +66,6 @@ PAGE_MAX = 1_000
 SETTLE_EVERY_S = 10.0
 AWAY_RETRY_S = 1.0
 SWEEP_EVERY_S = 3_600.0
-TXNS_KEPT_MIN = 48 * 60
-VOIDED_KEPT_MIN = 7 * 24 * 60  # longer than any message between cells can be on its way
 OUT_BITS_PER_MINUTE = 32
 HEAD_EVERY_S = 30.0
 
@@ -105,6 +107,8 @@ class Cell:
         self.words = WordsReader(self.number, directory, self.reads, vault, self.link)
         self.names = Names(self.number, region, directory, pool, self.reads, self.link, people, random)
         self.transactions = Transactions(self.reads)
+        self.retention = Retention(pool)
+        self.missed = MissedRows(pool, directory)
         self.home = Home(
             cell=self.number,
             directory=directory,
@@ -113,6 +117,7 @@ class Cell:
             ref=self._ref,
             accounts_of=self.names.accounts_of,
             out_numbers=self.memory.out_numbers,
+            now=lambda: self.minute,
             out_floor=rev.restored << OUT_BITS_PER_MINUTE,
         )
         self.writer = Writer(self.number, connect, self.memory, self.tail, self._committed, self.view.clear)
@@ -216,6 +221,8 @@ class Cell:
         serve(self.number, RefOf, self.names.answer_ref)
         serve(self.number, Pull, self.replication.answer_pull)
         serve(self.number, Push, self.replication.answer_push)
+        serve(self.number, MissedRooms, self.missed.answer_rooms)
+        serve(self.number, Missed, self.missed.answer)
         serve(self.number, Snapshot, self.replication.answer_snapshot)
         serve(self.number, Page, self._answer_page)
         serve(self.number, StateAt, self._answer_state)
@@ -321,9 +328,9 @@ class Cell:
     async def _sweep(self) -> None:
         while True:
             try:
-                await self.reads.sweep(Minute(self.minute - TXNS_KEPT_MIN), Minute(self.minute - VOIDED_KEPT_MIN))
+                self.memory.voided -= await self.retention.sweep(self.minute, self.tail.head)
             except Exception:
-                log.exception("cell %s: old transactions could not be swept", self.number)
+                log.exception("cell %s: what is old could not be swept", self.number)
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _record_head(self) -> None:

@@ -27,6 +27,8 @@ class OutKind(IntEnum):
     """room, a = ref: whose person is erased; drop what was derived from them."""
     GONE = 4
     """room, seq: an event was redacted; delete its content, if its author is at home there, and mark it in the copy."""
+    SWEPT = 5
+    """There were rows up to this number that are no longer kept: see `missed`."""
 
 
 class ContentState(IntEnum):

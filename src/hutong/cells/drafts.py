@@ -19,6 +19,7 @@ from hutong.ids import (
     AccountNo,
     CellNo,
     MemberRef,
+    Minute,
     RoomNo,
     Seq,
     StateKeyCode,
@@ -55,6 +56,7 @@ class Home:
     """Those of these user ids that are accounts of this cell."""
     out_numbers: dict[CellNo, int]
     """The last number of `out` by destination."""
+    now: Callable[[], Minute]
     out_floor: int = 0
     """No number at or below it is given out: those may have been, before the database was restored."""
 
@@ -62,6 +64,7 @@ class Home:
         """Put a row into the outbox of `bell.dest`, with the next number."""
         bell.before = self.out_numbers.get(bell.dest, 0)
         bell.n = self.out_numbers[bell.dest] = max(bell.before, self.out_floor) + 1
+        bell.minute = self.now()
         batch.out(bell)
 
 

@@ -76,9 +76,9 @@ class Ingest:
         if last < self.after:
             return last  # what came before these rows was taken back when its batch failed: it must come again first
         for row in self.rows:
-            if row.n <= last:
+            if 0 < row.n <= last:
                 continue
-            last = row.n
+            last = max(last, row.n)  # a row without number was missed, and moves nothing
             self._row(batch, memory, row)
         memory.cursors[self.src] = last
         batch.cursor(self.src, last)

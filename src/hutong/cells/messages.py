@@ -139,6 +139,33 @@ class Push(Request[None], frozen=True, kw_only=True):
     names: tuple[tuple[RoomNo, MemberRef, str], ...] = ()
 
 
+class MissedRooms(Request[list[tuple[RoomNo, Seq]]], frozen=True, kw_only=True):
+    """The rooms of the asked cell of which the asking one hears, each with the seq up to which rows about it are no
+    longer kept. `mark`: the number of the row that said so.
+    """
+
+    flow: ClassVar[str] = "missed rooms"
+    reply: ClassVar[Any] = list[tuple[int, int]]
+    mark: int
+
+
+class MissedReply(Struct, frozen=True, kw_only=True):
+    """`upto`: everything up to this seq is told; what is not among `rows` was not for the asking cell."""
+
+    rows: list[OutRow]
+    upto: Seq
+
+
+class Missed(Request[MissedReply], frozen=True, kw_only=True):
+    """What the asking cell would have been told of the events after seq `after`, up to `upto`: rows without number."""
+
+    flow: ClassVar[str] = "missed"
+    reply: ClassVar[Any] = MissedReply
+    room: RoomNo
+    after: Seq
+    upto: Seq
+
+
 class RoomFacts(Struct, frozen=True, kw_only=True):
     """What a cell must know of a room before it can keep a copy of its timeline."""
 
@@ -149,16 +176,24 @@ class RoomFacts(Struct, frozen=True, kw_only=True):
     proj: bytes
 
 
+Marker = tuple[MemberRef, int, int, Seq, Minute]
+"""A public receipt: whose, its type, its thread, where it stands, since when."""
+
+
 class SnapshotReply(Struct, frozen=True, kw_only=True):
     facts: RoomFacts
     state: list[Envelope]
-    receipts: list[tuple[MemberRef, int, int, Seq, Minute]]
+    receipts: list[Marker]
+    more: bool = False
+    """There is more of what was asked for."""
 
 
 class Snapshot(Request[SnapshotReply], frozen=True, kw_only=True):
     """`room`, whose home the asked cell is, for a cell that begins to keep a copy of it after seq `at`.
 
-    `state` is that after `at`, and empty with `facts_only`: for a cell that only has somebody who is invited.
+    `state` is that after `at`, and empty with `facts_only`: for a cell that only has somebody who is invited. It comes
+    in pages, each `after` the type and state key that came last; then the receipts, each page `read_after` the member,
+    type and thread that came last.
     """
 
     flow: ClassVar[str] = "snapshot"
@@ -166,6 +201,8 @@ class Snapshot(Request[SnapshotReply], frozen=True, kw_only=True):
     room: RoomNo
     at: Seq
     facts_only: bool = False
+    after: tuple[int, int] | None = None
+    read_after: tuple[int, int, int] | None = None
 
 
 class PageReply(Struct, frozen=True, kw_only=True):

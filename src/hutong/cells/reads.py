@@ -7,11 +7,11 @@ from typing import Any
 from asyncpg import Pool
 from asyncpg.pgproto.pgproto import UUID
 
-from hutong.cells.codes import ContentState
-from hutong.cells.messages import SightReply
+from hutong.cells.codes import ContentState, ReceiptType
+from hutong.cells.messages import Marker, SightReply
 from hutong.cells.records import Event, Member, Txn
 from hutong.cells.rows import EVENT_COLUMNS, MEMBER_COLUMNS, event_of, member_of
-from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER, Membership
 
 _BY_ID = f"SELECT {EVENT_COLUMNS} FROM events WHERE event_id = $1"
@@ -21,6 +21,10 @@ _BEFORE = f"SELECT {EVENT_COLUMNS} FROM events WHERE room = $1 AND seq < $2 AND 
 _STATE_AT = f"""
     SELECT DISTINCT ON (type, skey) {EVENT_COLUMNS} FROM events
     WHERE room = $1 AND skey IS NOT NULL AND seq <= $2 ORDER BY type, skey, seq DESC"""
+_STATE_PAGE = f"""
+    SELECT DISTINCT ON (type, skey) {EVENT_COLUMNS} FROM events
+    WHERE room = $1 AND skey IS NOT NULL AND seq <= $2 AND (type, skey) > ($3, $4)
+    ORDER BY type, skey, seq DESC LIMIT $5"""
 _STATE_NOW = f"""
     SELECT {", ".join("e." + name for name in EVENT_COLUMNS.split(", "))} FROM state s
     JOIN events e ON e.room = s.room AND e.seq = s.seq WHERE s.room = $1
@@ -53,7 +57,10 @@ _TXNS = "SELECT txn, event_id FROM txns WHERE account = $1 AND device = $2"
 _PENDING = f"SELECT id, room, room_home, account FROM content WHERE state = {ContentState.PENDING}"
 _PENDING_TXN = "SELECT account, device, txn FROM txns WHERE account = $1 AND event_id = $2"
 _CONTENT = "SELECT id, account, state, body FROM content WHERE id = ANY($1::uuid[])"
-_RECEIPTS = "SELECT ref, rtype, thread, seq, minute FROM receipts WHERE room = $1 AND rtype = 1"
+_RECEIPTS = f"""
+    SELECT ref, rtype, thread, seq, minute FROM receipts
+    WHERE room = $1 AND rtype = {ReceiptType.READ} AND (ref, rtype, thread) > ($2, $3, $4)
+    ORDER BY ref, rtype, thread LIMIT $5"""
 _ACCOUNT_DATA = "SELECT id, body FROM account_data WHERE account = $1 AND room = $2 AND type_key = $3"
 _BY_SENDER = "SELECT event_id FROM events WHERE room = $1 AND sender = $2"
 _DELETE_ALL_OF = (
@@ -63,6 +70,8 @@ _DELETE_ALL_OF = (
     "DELETE FROM highlights WHERE account = $1",
 )
 _VOIDED = "SELECT event_id FROM voided"
+FIRST = (-(2**63), 0, 0)
+"""Before every receipt."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,10 @@ class Reads:
     async def state_at(self, room: RoomNo, at: Seq) -> list[Event]:
         """The state events as they were after `at`. Cost: reads the history of all state; see `state_now`."""
         return [event_of(row) for row in await self.pool.fetch(_STATE_AT, room, at)]
+
+    async def state_page(self, room: RoomNo, at: Seq, after: tuple[int, int], limit: int) -> list[Event]:
+        """The first `limit` of the state events as they were after `at`, beyond the type and state key `after`."""
+        return [event_of(row) for row in await self.pool.fetch(_STATE_PAGE, room, at, *after, limit)]
 
     async def state_now(self, room: RoomNo) -> list[Event]:
         return [event_of(row) for row in await self.pool.fetch(_STATE_NOW, room)]
@@ -171,9 +184,9 @@ class Reads:
         rows = await self.pool.fetch(_CONTENT, [UUID(id) for id in ids])
         return {id.bytes: (account, state, body) for id, account, state, body in rows}
 
-    async def receipts(self, room: RoomNo) -> list[tuple[MemberRef, int, int, Seq, Minute]]:
-        """The public receipts of `room`."""
-        return [tuple(row) for row in await self.pool.fetch(_RECEIPTS, room)]
+    async def receipts(self, room: RoomNo, after: tuple[int, int, int] = FIRST, limit: int = 1_000) -> list[Marker]:
+        """The first `limit` public receipts of `room` beyond that of the member, type and thread `after`."""
+        return [tuple(row) for row in await self.pool.fetch(_RECEIPTS, room, *after, limit)]
 
     async def account_data(self, account: AccountNo, room: RoomNo, type_key: bytes) -> tuple[bytes, bytes] | None:
         """(what it was sealed for, sealed)."""
@@ -189,11 +202,6 @@ class Reads:
         async with self.pool.acquire() as connection, connection.transaction():
             for statement in _DELETE_ALL_OF:
                 await connection.execute(statement, account)
-
-    async def sweep(self, txns_before: Minute, voided_before: Minute) -> None:
-        """Delete transactions and given-up event ids that nobody comes back for. Has no position."""
-        await self.pool.execute("DELETE FROM txns WHERE minute < $1", txns_before)
-        await self.pool.execute("DELETE FROM voided WHERE minute < $1", voided_before)
 
     async def all_voided(self) -> set[bytes]:
         return {row["event_id"].bytes for row in await self.pool.fetch(_VOIDED)}

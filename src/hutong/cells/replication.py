@@ -21,18 +21,28 @@ from hutong.cells.drafts import Home
 from hutong.cells.ingest import Ingest, Snapshots
 from hutong.cells.link import Link, LinkDown
 from hutong.cells.memory import Memory
-from hutong.cells.messages import OutRow, Pull, Push, RoomFacts, Snapshot, SnapshotReply
+from hutong.cells.messages import (
+    Marker,
+    Missed,
+    MissedRooms,
+    OutRow,
+    Pull,
+    Push,
+    RoomFacts,
+    Snapshot,
+    SnapshotReply,
+)
 from hutong.cells.names import Names
-from hutong.cells.reads import Reads
+from hutong.cells.reads import FIRST, Reads
 from hutong.cells.records import Envelope, Words
-from hutong.cells.rows import EVENT_COLUMNS, event_of
+from hutong.cells.rows import TOLD_COLUMNS, TOLD_JOINS, told_of
 from hutong.cells.tail import Tail
 from hutong.cells.view import CACHED_MAX, Lru
 from hutong.cells.words import WordsReader
 from hutong.cells.writer import Writer
 from hutong.errors import MatrixError, NotFound
 from hutong.ids import AccountNo, CellNo, MemberRef, RoomNo, Seq
-from hutong.rooms.event_types import MEMBER, STRUCTURAL, Membership, Relation
+from hutong.rooms.event_types import MEMBER, Membership
 
 log = logging.getLogger(__name__)
 
@@ -45,22 +55,17 @@ QUIET_PULL_S = 5.0
 RETRY_S = 0.5
 WORDS_WAIT_S = 1.0
 MENTIONS_MAX = 100
+SNAPSHOT_ROWS_MAX = 50_000
+"""Of a room's state or receipts in one message: some megabytes."""
+NO_STATE = (-(2**63), -(2**63))
+CATCH_UP_DEADLINE_S = 60.0
 
 
-def _columns_of(alias: str) -> str:
-    return ", ".join(f"{alias}.{name}" for name in EVENT_COLUMNS.split(", "))
-
-
-# With each event what a push carries from memory: the home of whom it is about, the projection as it is now, and the
-# event that it redacts.
 _OUT = f"""
-    SELECT o.n, o.room, o.seq, o.kind, o.a, o.b, o.thread, r.proj, m.home,
-        {_columns_of("e")}, {_columns_of("t")}
+    SELECT {TOLD_COLUMNS}, o.n, o.room, o.seq, o.kind, o.a, o.b, o.thread
     FROM out o
     LEFT JOIN events e ON e.room = o.room AND e.seq = o.seq AND o.kind <> {OutKind.RECEIPT}
-    LEFT JOIN rooms r ON r.room = o.room
-    LEFT JOIN members m ON m.room = e.room AND m.ref = e.skey AND e.type = {MEMBER}
-    LEFT JOIN events t ON t.room = e.room AND t.seq = e.rel_seq AND e.rel_type = {Relation.REDACTION}
+    {TOLD_JOINS}
     WHERE o.dest = $1 AND o.n > $2 ORDER BY o.n LIMIT $3"""
 _JSON = msgspec.json.Decoder(dict[str, Any])
 
@@ -160,9 +165,13 @@ class Replication:
         facts = await self.facts(request.room)
         if facts is None:
             raise NotFound("room_id: no such room")
+        if request.read_after is not None:
+            markers = await self._reads.receipts(request.room, request.read_after, SNAPSHOT_ROWS_MAX)
+            return SnapshotReply(facts=facts, state=[], receipts=markers, more=len(markers) == SNAPSHOT_ROWS_MAX)
         if request.facts_only:
             return SnapshotReply(facts=facts, state=[], receipts=[])
-        events = await self._reads.state_at(request.room, request.at)
+        after = request.after or NO_STATE
+        events = await self._reads.state_page(request.room, request.at, after, SNAPSHOT_ROWS_MAX)
         refs = [event.env.target for event in events if event.env.target is not None]
         members = await self._reads.members_by_ref(request.room, refs)
         state = []
@@ -170,7 +179,7 @@ class Replication:
             env = event.env
             member = None if env.target is None else members.get(env.target)
             state.append(env if member is None else msgspec.structs.replace(env, target_home=member.home))
-        return SnapshotReply(facts=facts, state=state, receipts=await self._reads.receipts(request.room))
+        return SnapshotReply(facts=facts, state=state, receipts=[], more=len(events) == SNAPSHOT_ROWS_MAX)
 
     async def facts(self, room: RoomNo) -> RoomFacts | None:
         row = await self._reads.room(room)
@@ -246,6 +255,11 @@ class Replication:
             rows = await self._link.call(src, Pull(after=cursor, limit=PULL_ROWS_MAX))
         if not rows:
             return False
+        swept = next((i for i, row in enumerate(rows) if row.kind == OutKind.SWEPT), None)
+        if swept is not None:  # what it stands for comes in its place: after what is before it, before the rest
+            if swept == 0:
+                await self._catch_up(src, cursor, rows[0].n)
+            rows, more = rows[: max(swept, 1)], True
         await self._writer.submit(await self._gather(src, cursor, rows))
         return more
 
@@ -283,10 +297,50 @@ class Replication:
             follows = followed.get(env.room, state is not None and self._has_member(state.joined))
             joins = env.value == Membership.JOIN
             if (joins and not follows) or (state is None and env.room not in followed):
-                request = Snapshot(room=env.room, at=Seq(env.seq - 1), facts_only=not joins)
-                snapshots[env.room, env.seq] = await self._link.call(src, request)
+                at = Seq(env.seq - 1)
+                snapshots[env.room, env.seq] = await self._snapshot(src, env.room, at, facts_only=not joins)
             followed[env.room] = follows or joins
         return snapshots
+
+    async def _snapshot(self, src: CellNo, room: RoomNo, at: Seq, *, facts_only: bool) -> SnapshotReply:
+        """The snapshot, all pages of it: what changes while they are read, comes after them as well."""
+        request = Snapshot(room=room, at=at, facts_only=facts_only)
+        whole = page = await self._link.call(src, request)
+        while page.more:
+            last = page.state[-1]
+            assert last.skey is not None
+            page = await self._link.call(src, msgspec.structs.replace(request, after=(last.type, last.skey)))
+            whole.state.extend(page.state)
+        if not facts_only:
+            whole.receipts.extend(await self._receipts(src, room))
+        return whole
+
+    async def _receipts(self, src: CellNo, room: RoomNo) -> list[Marker]:
+        """Where everybody's public receipts stand."""
+        found: list[Marker] = []
+        request = Snapshot(room=room, at=Seq(0), read_after=FIRST)
+        while True:
+            page = await self._link.call(src, request)
+            found += page.receipts
+            if not page.more:
+                return found
+            request = msgspec.structs.replace(request, read_after=page.receipts[-1][:3])
+
+    async def _catch_up(self, src: CellNo, cursor: int, mark: int) -> None:
+        """What stands up to row `mark` is no longer kept: ingest what this cell lacks of every room it hears of."""
+        for room, upto in await self._link.call(src, MissedRooms(mark=mark), CATCH_UP_DEADLINE_S):
+            after = await self._reads.head(room)
+            while after < upto:
+                reply = await self._link.call(src, Missed(room=room, after=after, upto=upto))
+                if reply.rows:
+                    await self._writer.submit(await self._gather(src, cursor, reply.rows))
+                after = reply.upto
+            state = await self._memory.load(room)
+            if state is None or not self._has_member(state.joined):
+                continue
+            rows = [_row_of(room, marker) for marker in await self._receipts(src, room)]
+            for first in range(0, len(rows), PULL_ROWS_MAX):
+                await self._writer.submit(await self._gather(src, cursor, rows[first : first + PULL_ROWS_MAX]))
 
     def _has_member(self, joined: dict[Any, int]) -> bool:
         return any(n > 0 and self._directory.cell_of(home) == self._home.cell for home, n in joined.items())
@@ -309,14 +363,14 @@ def _joined(portions: Iterable[Push], cursor: int) -> list[OutRow]:
     return rows
 
 
+def _row_of(room: RoomNo, marker: Marker) -> OutRow:
+    """A receipt as if it had just moved."""
+    ref, rtype, thread, seq, minute = marker
+    return OutRow(n=0, room=room, seq=seq, kind=OutKind.RECEIPT, a=ref, b=rtype << 32 | minute, thread=thread)
+
+
 def _out_row(row: Any) -> OutRow:
     """A row of `_OUT` as it travels."""
-    n, room, seq, kind, a, b, thread, proj, target_home = row[:9]
-    event, redacted = row[9:24], row[24:39]
-    env = None if event[0] is None else event_of(event).env
-    if env is not None and env.target is not None:
-        env = msgspec.structs.replace(env, target_home=target_home)
-    elif env is not None and env.type in STRUCTURAL and env.skey == 0:
-        env = msgspec.structs.replace(env, proj=proj)
-    redacts = None if redacted[0] is None else event_of(redacted).env
+    env, redacts = told_of(row)
+    n, room, seq, kind, a, b, thread = row[32:]
     return OutRow(n=n, room=room, seq=seq, kind=kind, a=a, b=b, thread=thread, envelope=env, redacts=redacts)

@@ -3,13 +3,28 @@
 from typing import Any
 
 from asyncpg import Record as Row
+from msgspec import structs
 
 from hutong.cells.records import Envelope, Event, Member
+from hutong.rooms.event_types import MEMBER, STRUCTURAL, Relation
 
 EVENT_COLUMNS = (
     "room, seq, pos, event_id, home, sender, type, skey, value, rel_seq, rel_type, minute, notes, prev_seq, redacted_by"
 )
 MEMBER_COLUMNS = "room, ref, account, home, membership, seq, forgotten"
+
+
+def _columns_of(alias: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in EVENT_COLUMNS.split(", "))
+
+
+# With an event `e` what a push carries from memory: the home of whom it is about, the projection as it is now, and the
+# event that it redacts.
+TOLD_COLUMNS = f"r.proj, m.home, {_columns_of('e')}, {_columns_of('t')}"
+TOLD_JOINS = f"""
+    LEFT JOIN rooms r ON r.room = e.room
+    LEFT JOIN members m ON m.room = e.room AND m.ref = e.skey AND e.type = {MEMBER}
+    LEFT JOIN events t ON t.room = e.room AND t.seq = e.rel_seq AND e.rel_type = {Relation.REDACTION}"""
 
 
 def event_of(row: Row | tuple[Any, ...]) -> Event:
@@ -39,3 +54,15 @@ def member_of(row: Row) -> Member:
     """A row with MEMBER_COLUMNS, in that order."""
     room, ref, account, home, membership, seq, forgotten = row[:7]
     return Member(room=room, ref=ref, account=account, home=home, membership=membership, seq=seq, forgotten=forgotten)
+
+
+def told_of(row: Row | tuple[Any, ...]) -> tuple[Envelope | None, Envelope | None]:
+    """The event in a row with TOLD_COLUMNS, as it travels, and the one that it redacts."""
+    proj, target_home = row[:2]
+    event, redacted = row[2:17], row[17:32]
+    env = None if event[0] is None else event_of(event).env
+    if env is not None and env.target is not None:
+        env = structs.replace(env, target_home=target_home)
+    elif env is not None and env.type in STRUCTURAL and env.skey == 0:
+        env = structs.replace(env, proj=proj)
+    return env, None if redacted[0] is None else event_of(redacted).env

@@ -51,7 +51,8 @@ LOG = Table("log", key="pos", envelope="pos int8, kind int2, room int8, a int8, 
 OUT = Table(
     "out",
     key="dest, n",
-    envelope="dest int4, n int8, room int8, seq int8, kind int2, a int8, b int8, thread int8",
+    # minute: when it was written; what is older than 30 days is swept, see `retention`.
+    envelope="dest int4, minute int4, n int8, room int8, seq int8, kind int2, a int8, b int8, thread int8",
 )
 IN_CURSOR = Table("in_cursor", key="src", envelope="src int4, n int8")
 VOIDED = Table("voided", key="event_id", envelope="event_id uuid, minute int4")

@@ -32,18 +32,23 @@ def new_id() -> bytes:
 
 
 class Desk:
-    """`committed` batches, in order, as the caches of readers get them; `lost` counts how often those were emptied."""
+    """`committed` batches, in order, as the caches of readers get them; `lost` counts how often those were emptied.
+
+    `minute` is what the clock says.
+    """
 
     def __init__(self, tables: CellTables) -> None:
         self.tables = tables
         self.committed: list[Batch] = []
         self.lost = 0
+        self.minute = Minute(1)
         self.memory = Memory(tables.pool)
         self.tail = Tail(Pos(0))
         directory = Directory(config.load(None, {}, data=Path("/nowhere")))
         self.home = Home(
             cell=CELL, directory=directory, reads=Reads(tables.pool), room_code=lambda room, text: -len(text) - 1,
             ref=_nobody, accounts_of=_none_of, out_numbers=self.memory.out_numbers,
+            now=lambda: self.minute,
         )  # fmt: skip
         self.writer = Writer(CELL, tables.connect, self.memory, self.tail, self.publish, self._readers_start_over)
 

@@ -7,6 +7,7 @@ import pytest
 
 from hutong.cells.decisions import Decisions
 from hutong.cells.records import Txn
+from hutong.cells.retention import TXNS_KEPT_MIN, Retention
 from hutong.cells.transactions import Transactions
 from hutong.ids import DeviceNo, Minute
 from tests.unit.cells.conftest import CellTables
@@ -106,8 +107,9 @@ async def test_one_at_a_time_decides_about_an_event() -> None:
 
 async def test_what_nobody_comes_back_for_is_swept(desk: Desk, transactions: Transactions) -> None:
     event_id = await sent(desk, KEY)  # in minute 1
-    await desk.home.reads.sweep(Minute(1), Minute(0))
+    retention = Retention(desk.tables.pool)
+    await retention.sweep(Minute(1 + TXNS_KEPT_MIN), desk.tail.head)
     assert await desk.home.reads.txns(*DEVICE) == {KEY: event_id}
-    await desk.home.reads.sweep(Minute(2), Minute(0))
+    await retention.sweep(Minute(2 + TXNS_KEPT_MIN), desk.tail.head)
     assert await desk.home.reads.txns(*DEVICE) == {}
     assert await transactions.begin(DEVICE, KEY) is None

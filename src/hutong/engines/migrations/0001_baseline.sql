@@ -80,6 +80,7 @@ CREATE TABLE out (
     b int8 NOT NULL,
     thread int8 NOT NULL,
     dest int4 NOT NULL,
+    minute int4 NOT NULL,
     kind int2 NOT NULL,
     PRIMARY KEY (dest, n)
 );
