@@ -208,7 +208,7 @@ class Node:
             keystore=keystore,
             vault=vault,
             blind=blind,
-            people=People(accounts.find, accounts.user_ids, accounts.bucket),
+            people=People(accounts.find_many, accounts.user_ids, accounts.bucket),
             links=self.link,
             now=now,
             random=random,

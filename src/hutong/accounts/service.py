@@ -91,6 +91,12 @@ class Accounts:
         row = await self._store.by_name(self._blind.name(localpart))
         return row.account if row is not None and row.state is State.ACTIVE else None
 
+    async def find_many(self, localparts: Iterable[str]) -> dict[str, AccountNo]:
+        """The living accounts among `localparts`. Cost: one statement."""
+        by_key = {self._blind.name(localpart): localpart for localpart in localparts}
+        found = await self._store.active_by_names(list(by_key)) if by_key else {}
+        return {by_key[key]: account for key, account in found.items()}
+
     async def user_ids(self, accounts: Iterable[AccountNo]) -> dict[AccountNo, str]:
         """The user ids of `accounts`; those who are erased are absent.
 

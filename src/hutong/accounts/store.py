@@ -53,6 +53,7 @@ INSERT_ACCOUNT = """
     INSERT INTO accounts (account, state, bucket, since, id, password_id, name_key, person, password)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""
 ACCOUNT = "SELECT account, state, bucket, since, id, password_id, person, password FROM accounts"
+ACTIVE_BY_NAMES = "SELECT name_key, account FROM accounts WHERE name_key = ANY($1::bytea[]) AND state = $2"
 SET_PERSON = "UPDATE accounts SET id = $3, person = $4 WHERE account = $1 AND id = $2 AND state = 1 RETURNING account"
 NEW_HASH = "UPDATE accounts SET password_id = $2, password = $3 WHERE account = $1 AND state = 1 RETURNING account"
 # A device that logs in again loses its earlier tokens, and keeps its name.
@@ -155,6 +156,11 @@ class AccountStore:
 
     async def by_name(self, name_key: bytes) -> AccountRow | None:
         return _account(await self.pool.fetchrow(f"{ACCOUNT} WHERE name_key = $1", name_key))
+
+    async def active_by_names(self, name_keys: Sequence[bytes]) -> dict[bytes, AccountNo]:
+        """Those of `name_keys` that are the names of living accounts."""
+        rows = await self.pool.fetch(ACTIVE_BY_NAMES, name_keys, State.ACTIVE)
+        return {row["name_key"]: row["account"] for row in rows}
 
     async def by_number(self, account: AccountNo) -> AccountRow | None:
         return _account(await self.pool.fetchrow(f"{ACCOUNT} WHERE account = $1", account))

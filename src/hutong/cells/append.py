@@ -9,7 +9,7 @@ from hutong.cells.batch import Batch
 from hutong.cells.drafts import Home, Prepared, SealedContent, prepare
 from hutong.cells.memory import Memory, NotLoaded, RoomState
 from hutong.cells.messages import Draft
-from hutong.cells.numbering import apply, check
+from hutong.cells.numbering import apply, check, precheck
 from hutong.cells.records import Member, Txn
 from hutong.errors import GivenUp, NotFound, Unavailable
 from hutong.ids import (
@@ -36,10 +36,11 @@ class AppendOp:
         if state is None:
             raise NotFound("room_id: no such room")
         draft = self._draft
-        if self._prepared is None:
-            self._prepared = await prepare(self._home, self._room, state.room_id, state.version, draft, self._content)
         people = (draft.sender, draft.target, draft.authoriser)
         await memory.load_members(state, [ref for ref in people if ref is not None])
+        if self._prepared is None:
+            precheck(state, draft)
+            self._prepared = await prepare(self._home, self._room, state.room_id, state.version, draft, self._content)
         if self._prepared.skey is not None:
             await memory.load_state(state, [(self._prepared.type, self._prepared.skey)])
         self._state = state

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import asyncpg
@@ -31,8 +31,8 @@ from hutong.cells.messages import (
     PageReply,
     Pull,
     Push,
-    RefOf,
     RefReply,
+    RefsOf,
     RoomFacts,
     Settle,
     SightOf,
@@ -114,7 +114,7 @@ class Cell:
             directory=directory,
             reads=self.reads,
             room_code=blind.room_code,
-            ref=self._ref,
+            refs=self.refs,
             accounts_of=self.names.accounts_of,
             out_numbers=self.memory.out_numbers,
             now=lambda: self.minute,
@@ -179,13 +179,14 @@ class Cell:
             self._forgetting.add(task)
             task.add_done_callback(self._forgetting.discard)
 
-    async def _ref(self, user_id: str, room: RoomNo) -> RefReply | None:
-        return await self.ref(user_id, room, make=True)
+    async def ref(self, user_id: str, room: RoomNo, *, make: bool = True) -> RefReply | None:
+        """The ref of a person in a room, see `Names.refs`. Raises: RegionAway."""
+        return (await self.refs([user_id], room, make=make)).get(user_id)
 
-    async def ref(self, user_id: str, room: RoomNo, *, make: bool) -> RefReply | None:
-        """The ref of a person in a room, see `Names.ref`. Raises: RegionAway."""
+    async def refs(self, user_ids: Iterable[str], room: RoomNo, *, make: bool = True) -> dict[str, RefReply]:
+        """The refs of people in a room, see `Names.refs`. Raises: RegionAway."""
         try:
-            return await self.names.ref(user_id, room, make=make)
+            return await self.names.refs(user_ids, room, make=make)
         except LinkDown as down:
             raise self.away(down.dest) from None
 
@@ -218,7 +219,7 @@ class Cell:
         serve(self.number, Settle, self._answer_settle)
         serve(self.number, Contents, self.words.answer)
         serve(self.number, NamesOf, self.names.answer)
-        serve(self.number, RefOf, self.names.answer_ref)
+        serve(self.number, RefsOf, self.names.answer_refs)
         serve(self.number, Pull, self.replication.answer_pull)
         serve(self.number, Push, self.replication.answer_push)
         serve(self.number, MissedRooms, self.missed.answer_rooms)

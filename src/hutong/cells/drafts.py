@@ -5,7 +5,7 @@ The same for an event of this cell and for one that another cell sends.
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -28,7 +28,7 @@ from hutong.ids import (
 )
 from hutong.rooms import event_types, relating, structural
 from hutong.rooms.event_types import Relation
-from hutong.rooms.projection import Change
+from hutong.rooms.projection import Change, Version
 
 _JSON = msgspec.json.Decoder()
 
@@ -50,8 +50,8 @@ class Home:
     reads: Reads
     room_code: Callable[[bytes, str], int]
     """(room id, text) -> the keyed hash, negative, by which the room writes a text that is no code."""
-    ref: Callable[[str, RoomNo], Awaitable[RefReply | None]]
-    """The ref of a user id in a room, wherever its home is."""
+    refs: Callable[[Iterable[str], RoomNo], Awaitable[dict[str, RefReply]]]
+    """The refs of user ids in a room, wherever their homes are; those that are nobody's are absent."""
     accounts_of: Callable[[Iterable[str]], Awaitable[list[AccountNo]]]
     """Those of these user ids that are accounts of this cell."""
     out_numbers: dict[CellNo, int]
@@ -128,17 +128,21 @@ def _state_key(home: Home, room_id: bytes, type: TypeCode, draft: Draft) -> Stat
 
 
 async def _change(home: Home, room: RoomNo, room_id: bytes, version: int, type: TypeCode, json: bytes) -> Change | None:
+    served = cast("Version", version)
     content: dict[str, Any] = _JSON.decode(json)
-    refs: dict[str, MemberRef] = {}
-    for user_id in structural.user_ids_in(type, content):
-        found = await home.ref(user_id, room)
-        # Nobody has this name: the entry must not be anybody's, now or later.
-        refs[user_id] = found.ref if found else MemberRef(home.room_code(room_id, user_id))
+    named = structural.user_ids_in(type, content)
+    found: dict[str, RefReply] = {}
+    if named:
+        structural.check(served, type, content)  # nobody is looked up, or given a ref, for what is refused anyway
+        found = await home.refs(named, room)
+    # Nobody has this name: the entry must not be anybody's, now or later.
+    refs = {
+        user_id: found[user_id].ref if user_id in found else MemberRef(home.room_code(room_id, user_id))
+        for user_id in named
+    }
     resolver = structural.Resolver(
         ref=refs.__getitem__,
         hashed=lambda text: home.room_code(room_id, text),
         room=lambda text: id_bytes(text[1:].partition(":")[0]) if text.startswith("!") else None,
     )
-    if type == event_types.CREATE:
-        return structural.parse_create(content, resolver)
-    return structural.parse(version, type, content, resolver)  # type: ignore[arg-type]
+    return structural.parse(served, type, content, resolver)

@@ -87,15 +87,15 @@ class RefReply(Struct, frozen=True):
     home: HomeNo
 
 
-class RefOf(Request[RefReply | None], frozen=True, kw_only=True):
-    """The ref of a person of the asked region in `room`; None: no such account.
+class RefsOf(Request[list[RefReply | None]], frozen=True, kw_only=True):
+    """The refs of people of the asked region in `room`, in the order of `user_ids`; None: no such account.
 
-    `make`: give one out when there is none yet. Who only reads does not, and is told None then.
+    `make`: give one out to whoever has none yet. Who only reads does not, and is told None then.
     """
 
-    flow: ClassVar[str] = "ref"
-    reply: ClassVar[Any] = RefReply | None
-    user_id: str
+    flow: ClassVar[str] = "refs"
+    reply: ClassVar[Any] = list[RefReply | None]
+    user_ids: list[str]
     room: RoomNo
     make: bool = True
 

@@ -10,7 +10,7 @@ from asyncpg import Pool
 
 from hutong.cells.directory import Directory
 from hutong.cells.link import Link, LinkDown
-from hutong.cells.messages import NamesOf, RefOf, RefReply
+from hutong.cells.messages import NamesOf, RefReply, RefsOf
 from hutong.cells.reads import Reads
 from hutong.cells.records import Member
 from hutong.cells.view import Lru
@@ -31,8 +31,8 @@ _HOMES = """
 class People:
     """What the accounts of this cell answer. Each function is one statement at most."""
 
-    find: Callable[[str], Awaitable[AccountNo | None]]
-    """A living account by its localpart."""
+    find: Callable[[Iterable[str]], Awaitable[dict[str, AccountNo]]]
+    """Living accounts by their localparts."""
     user_ids: Callable[[Iterable[AccountNo]], Awaitable[dict[AccountNo, str]]]
     """User ids of accounts; erased ones are absent."""
     bucket: Callable[[str], int]
@@ -124,44 +124,68 @@ class Names:
     # From a user id to a ref.
 
     async def ref(self, user_id: str, room: RoomNo, *, make: bool = True) -> RefReply | None:
-        """The ref of a person in `room`, made when there is none yet; None: no such account anywhere here.
+        """The ref of one person, as `refs` finds it."""
+        return (await self.refs([user_id], room, make=make)).get(user_id)
 
-        Without `make`, None also for somebody who never had to do with the room.
+    async def refs(self, user_ids: Iterable[str], room: RoomNo, *, make: bool = True) -> dict[str, RefReply]:
+        """The refs of people in `room`, made where there are none yet; who is no account anywhere here is absent.
 
-        Raises LinkDown when that person's region cannot be asked.
+        Without `make`, who never had to do with the room is absent too.
+        Raises: LinkDown when the region of one of them cannot be asked.
+        Cost: three statements at most for the people of a cell, one call to every other cell that has some.
         """
-        region = self._directory.region_of_user(user_id)
-        if region is None:
-            return None
-        if region.number == self._region.number:
-            return await self.answer_ref(self._cell, RefOf(user_id=user_id, room=room, make=make))
-        return await self._link.call(self._directory.first_cell(region), RefOf(user_id=user_id, room=room, make=make))
+        asked: dict[CellNo, list[str]] = {}
+        for user_id in dict.fromkeys(user_ids):
+            region = self._directory.region_of_user(user_id)
+            if region is not None:
+                asked.setdefault(self._cell_to_ask(region, user_id), []).append(user_id)
+        requests = [(cell, RefsOf(user_ids=part, room=room, make=make)) for cell, part in asked.items()]
+        replies = await asyncio.gather(*(self._refs_from(cell, request) for cell, request in requests))
+        return {
+            user_id: reply
+            for (_, request), answered in zip(requests, replies, strict=True)
+            for user_id, reply in zip(request.user_ids, answered, strict=True)
+            if reply is not None
+        }
 
-    async def answer_ref(self, _: CellNo, request: RefOf) -> RefReply | None:
-        localpart = request.user_id[1:].partition(":")[0]
-        home = self.home_of(localpart)
-        cell = self._directory.cell_of(home)
+    def _cell_to_ask(self, region: Region, user_id: str) -> CellNo:
+        """Only a region itself knows which of its cells a name is at home in."""
+        if region.number != self._region.number:
+            return self._directory.first_cell(region)
+        return self._directory.cell_of(self.home_of(_localpart(user_id)))
+
+    async def _refs_from(self, cell: CellNo, request: RefsOf) -> list[RefReply | None]:
         if cell != self._cell:
             return await self._link.call(cell, request)
-        account = await self._people.find(localpart)
-        if account is None:
-            return None
-        if request.make:
-            member: Member | None = await self.own(account, localpart, request.room)
-        else:
-            member = await self._reads.member(account, request.room)
-        if member is None:
-            return None
-        self.keep(request.room, member.ref, request.user_id)
-        return RefReply(ref=member.ref, home=member.home)
+        localparts = [_localpart(user_id) for user_id in request.user_ids]
+        accounts = await self._people.find(localparts)
+        members = await self._reads.members_of(list(accounts.values()), request.room) if accounts else {}
+        missing = [(name, account) for name, account in accounts.items() if account not in members]
+        if missing and request.make:
+            fresh = [(self._new_ref(), account, self.home_of(name)) for name, account in missing]
+            members |= await self._reads.give_refs(request.room, fresh)
+        replies: list[RefReply | None] = []
+        for user_id, localpart in zip(request.user_ids, localparts, strict=True):
+            member = members.get(accounts[localpart]) if localpart in accounts else None
+            if member is not None:
+                self.keep(request.room, member.ref, user_id)
+            replies.append(None if member is None else RefReply(ref=member.ref, home=member.home))
+        return replies
+
+    async def answer_refs(self, _: CellNo, request: RefsOf) -> list[RefReply | None]:
+        """Another cell asks for people of this region, of whom some may be at home in other cells of it."""
+        found = await self.refs(request.user_ids, request.room, make=request.make)
+        return [found.get(user_id) for user_id in request.user_ids]
 
     async def own(self, account: AccountNo, localpart: str, room: RoomNo) -> Member:
         """The member record of an account of this cell in `room`, made when there is none."""
         member = await self._reads.member(account, room)
         if member is None:
-            ref = MemberRef(signed64(self._random(8)))
-            member = await self._reads.give_ref(room, ref, account, self.home_of(localpart))
+            member = await self._reads.give_ref(room, self._new_ref(), account, self.home_of(localpart))
         return member
+
+    def _new_ref(self) -> MemberRef:
+        return MemberRef(signed64(self._random(8)))
 
     def home_of(self, localpart: str) -> HomeNo:
         """Where a person of this region with this localpart is at home."""
@@ -169,14 +193,14 @@ class Names:
 
     async def accounts_of(self, user_ids: Iterable[str]) -> list[AccountNo]:
         """Those of `user_ids` that are living accounts of this cell."""
-        found = []
-        for user_id in user_ids:
-            localpart, _, server = user_id[1:].partition(":")
-            if server == self._region.server_name and self._directory.cell_of(self.home_of(localpart)) == self._cell:
-                account = await self._people.find(localpart)
-                if account is not None:
-                    found.append(account)
-        return found
+        named = (user_id[1:].partition(":") for user_id in user_ids)
+        localparts = {name for name, _, server in named if server == self._region.server_name}
+        mine = [name for name in localparts if self._directory.cell_of(self.home_of(name)) == self._cell]
+        return list((await self._people.find(mine)).values()) if mine else []
+
+
+def _localpart(user_id: str) -> str:
+    return user_id[1:].partition(":")[0]
 
 
 def erased_id(ref: MemberRef, server_name: str) -> str:

@@ -6,6 +6,7 @@ from hutong.cells.batch import Batch, Bell
 from hutong.cells.codes import CellRole, ContentState, OutKind
 from hutong.cells.drafts import Home, Prepared
 from hutong.cells.memory import RoomState
+from hutong.cells.messages import Draft
 from hutong.cells.records import Envelope, Event, Member
 from hutong.errors import Forbidden
 from hutong.ids import (
@@ -13,11 +14,22 @@ from hutong.ids import (
     HomeNo,
     MemberRef,
     Seq,
+    StateKeyCode,
     region_of,
 )
 from hutong.rooms import authorisation, event_types
 from hutong.rooms.event_types import Membership
-from hutong.rooms.projection import Change, Create, GuestRule, HistoryRule, JoinRules, MemberChange, Projection, encode
+from hutong.rooms.projection import (
+    Change,
+    Create,
+    GuestRule,
+    HistoryRule,
+    JoinRules,
+    MemberChange,
+    PowerLevels,
+    Projection,
+    encode,
+)
 
 
 def check(state: RoomState, prepared: Prepared) -> None:
@@ -40,6 +52,15 @@ def check(state: RoomState, prepared: Prepared) -> None:
     authorisation.authorise(state.projection, sender, event, target, authoriser=authoriser)
     if prepared.redacts is not None and state.projection is not None:
         authorisation.check_redaction(state.projection, draft.sender, prepared.redacts.type, prepared.redacts.sender)
+
+
+def precheck(state: RoomState, draft: Draft) -> None:
+    """Refuse whoever may not set power levels at all, before everybody whom they name is looked up."""
+    if event_types.code_of(draft.words.type) == event_types.POWER_LEVELS and state.projection is not None:
+        unchanged = authorisation.Proposed(
+            type=event_types.POWER_LEVELS, state_key=StateKeyCode(0), change=state.projection.power or PowerLevels()
+        )
+        authorisation.authorise(state.projection, _known(state, draft.sender, draft.home), unchanged)
 
 
 def _known(state: RoomState, ref: MemberRef, home: HomeNo) -> authorisation.Member:

@@ -43,6 +43,7 @@ _LEFT_AT = f"""
 _HEAD = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1"
 _SEQ_AT = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1 AND pos <= $2 AND pos > 0"
 _MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND room = $2"
+_MEMBERS_OF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = ANY($1::int8[]) AND room = $2"
 _MEMBERS = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND membership = ANY($2::int2[])"
 _MEMBERS_BY_REF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND ref = ANY($2::int8[])"
 _JOINED_FIRST = f"""
@@ -50,9 +51,10 @@ _JOINED_FIRST = f"""
     WHERE room = $1 AND membership = {Membership.JOIN} AND ref <> ALL($2::int8[]) ORDER BY seq LIMIT $3"""
 _ROOMS_OF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND membership = ANY($2::int2[])"
 _ROOM = "SELECT room, room_id, home, version, from_seq, proj FROM rooms WHERE room = $1"
-_NEW_REF = """
+_NEW_REFS = """
     INSERT INTO members (room, ref, account, home, membership, seq, forgotten)
-    VALUES ($1, $2, $3, $4, 0, 0, false) ON CONFLICT DO NOTHING"""
+    SELECT $1, ref, account, home, 0, 0, false
+    FROM unnest($2::int8[], $3::int8[], $4::int4[]) AS n(ref, account, home) ON CONFLICT DO NOTHING"""
 _TXNS = "SELECT txn, event_id FROM txns WHERE account = $1 AND device = $2"
 _PENDING = f"SELECT id, room, room_home, account FROM content WHERE state = {ContentState.PENDING}"
 _PENDING_TXN = "SELECT account, device, txn FROM txns WHERE account = $1 AND event_id = $2"
@@ -161,10 +163,20 @@ class Reads:
 
     async def give_ref(self, room: RoomNo, ref: MemberRef, account: AccountNo, home: HomeNo) -> Member:
         """The member record of `account` in `room`, made with `ref` if there was none. It has no position."""
-        await self.pool.execute(_NEW_REF, room, ref, account, home)
-        member = await self.member(account, room)
-        assert member is not None
-        return member
+        return (await self.give_refs(room, [(ref, account, home)]))[account]
+
+    async def give_refs(
+        self, room: RoomNo, wanted: Sequence[tuple[MemberRef, AccountNo, HomeNo]]
+    ) -> dict[AccountNo, Member]:
+        """The same for many accounts. Cost: two statements."""
+        refs, accounts, homes = zip(*wanted, strict=True)
+        await self.pool.execute(_NEW_REFS, room, refs, accounts, homes)
+        return await self.members_of(accounts, room)
+
+    async def members_of(self, accounts: Sequence[AccountNo], room: RoomNo) -> dict[AccountNo, Member]:
+        """The member records of accounts of this cell in `room`."""
+        rows = await self.pool.fetch(_MEMBERS_OF, accounts, room)
+        return {row["account"]: member_of(row) for row in rows}
 
     async def txns(self, account: AccountNo, device: DeviceNo) -> dict[bytes, bytes]:
         """The device's transactions that are kept: keyed hash -> event id."""

@@ -174,7 +174,7 @@ class Memberships:
         if self._cell.directory.region_of_user(user_id) is None:
             server = user_id.partition(":")[2]
             raise Forbidden(f"user_id: {server} is another server; people of other servers cannot be here")
-        target = await self._cell.home.ref(user_id, seat.room.room)
+        target = await self._cell.ref(user_id, seat.room.room)
         if target is None:
             raise NotFound("user_id: there is no such person")
         members = await self._cell.reads.members_by_ref(seat.room.room, [target.ref])

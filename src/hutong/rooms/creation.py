@@ -4,7 +4,7 @@ Source: Client-Server API v1.19, "Creation" and POST /createRoom.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -18,7 +18,9 @@ from hutong.cells.records import Member, Words, pack
 from hutong.cells.view import room_id_text
 from hutong.errors import BadJson, BadParam, Forbidden, MatrixError
 from hutong.ids import AccountNo, DeviceNo, bucket_of, home_no, new_id, room_no
+from hutong.rooms import event_types, structural
 from hutong.rooms.posting import Said, check_size, draft_of
+from hutong.rooms.projection import Version
 from hutong.rooms.structural import is_user_id, parse_version
 
 DEFAULT_VERSION = "12"
@@ -97,7 +99,7 @@ class Creation:
 
         Raises: BadParam, BadJson naming the field; Forbidden for what the chain's own rules refuse;
         RegionAway when somebody invited lives in a region that cannot be asked. Then nothing was written.
-        Cost: one statement for the whole room, and one call per person of another cell.
+        Cost: one statement for the whole room, and one call per other cell with people who are named.
         """
         preset = _checked(body)
         version = parse_version(body.room_version)
@@ -105,37 +107,36 @@ class Creation:
         event_id = new_id(cell.minute, cell.random)
         raw = event_id if version >= 12 else new_id(cell.minute, cell.random)
         room = room_no(raw)
+        create, join, *rest = [
+            *self._first(creator, await self._profile(creator.account), body, preset, version),
+            *self._state(body, preset),
+        ]
+        for said in (create, join, *rest):
+            _check(version, said)  # before anybody is given a ref in a room that never comes to be
         own = await cell.names.own(creator.account, _localpart(creator.user_id), room)
         cell.names.keep(room, own.ref, creator.user_id)
-        refs = await self._refs(body.invite, room)
-        said = [
-            *self._first(creator, own, await self._profile(creator.account), body, preset, version),
-            *self._state(body, preset),
-            *self._invitations(body, preset, refs),
-        ]
-        drafts = self._sealed(creator, own, said, event_id)
+        join = replace(join, target=RefReply(own.ref, own.home))
+        invitations = self._invitations(body, preset, await self._refs(body.invite, room))
+        drafts = self._sealed(creator, own, [create, join, *rest, *invitations], event_id)
         home = home_no(cell.region.number, bucket_of(own.home))
         op = CreateOp(home=cell.home, room=room, room_id=raw, room_home=home, version=version, drafts=drafts)
         await cell.writer.submit(op)
         return room_id_text(raw, version, cell.region.server_name)
 
     async def _refs(self, invite: list[str], room: Any) -> dict[str, RefReply]:
-        refs = {}
-        for place, user_id in enumerate(dict.fromkeys(invite)):
+        for place, user_id in enumerate(invite):
             if self._cell.directory.region_of_user(user_id) is None:
                 server = user_id.partition(":")[2]
                 raise BadParam(
                     f"invite[{place}]", f"{server} is another server; only people of this one can be invited"
                 )
-            reply = await self._cell.home.ref(user_id, room)
-            if reply is None:
+        refs = await self._cell.refs(invite, room) if invite else {}
+        for place, user_id in enumerate(invite):
+            if user_id not in refs:
                 raise BadParam(f"invite[{place}]", "there is no such person")
-            refs[user_id] = reply
-        return refs
+        return {user_id: refs[user_id] for user_id in dict.fromkeys(invite)}
 
-    def _first(
-        self, creator: Creator, own: Member, profile: Content, body: CreateRoom, preset: Preset, version: int
-    ) -> list[Said]:
+    def _first(self, creator: Creator, profile: Content, body: CreateRoom, preset: Preset, version: int) -> list[Said]:
         create = {**body.creation_content, "room_version": str(version)}
         create.pop("creator", None)
         if version < 11:
@@ -151,10 +152,9 @@ class Creation:
             "membership": "join",
             **{key: profile[key] for key in ("displayname", "avatar_url") if profile.get(key)},
         }
-        target = RefReply(own.ref, own.home)
         return [
             _said("m.room.create", create),
-            _said("m.room.member", member, creator.user_id, target=target),
+            _said("m.room.member", member, creator.user_id),
             _said("m.room.power_levels", _power_levels(creator, body, preset, version)),
         ]
 
@@ -187,7 +187,6 @@ class Creation:
         cell = self._cell
         drafts: list[tuple[Draft, SealedContent | None]] = []
         for place, each in enumerate(said):
-            check_size(each)
             event_id = first_id if place == 0 else new_id(cell.minute, cell.random)
             words = Words(int(cell.now() * 1000), each.type, each.state_key, each.json)
             draft = draft_of(event_id, own, each, words, cell)
@@ -198,6 +197,14 @@ class Creation:
 
 def _said(type: str, content: Content, state_key: str = "", *, target: RefReply | None = None) -> Said:
     return Said(type=type, json=_json(content), content=content, state_key=state_key, target=target)
+
+
+def _check(version: Version, said: Said) -> None:
+    """Raises: BadJson, BadParam, TooLarge, naming the field."""
+    check_size(said)
+    code = event_types.code_of(said.type)
+    if code in event_types.STRUCTURAL:
+        structural.check(version, code, said.content)
 
 
 def _power_levels(creator: Creator, body: CreateRoom, preset: Preset, version: int) -> Content:

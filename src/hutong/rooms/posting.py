@@ -238,4 +238,4 @@ def check_size(said: Said) -> None:
     if key_bytes > TYPE_BYTES_MAX:
         raise BadParam("stateKey", f"must have at most {TYPE_BYTES_MAX} bytes")
     if len(said.json) + type_bytes + key_bytes + ENVELOPE_BYTES > EVENT_BYTES_MAX:
-        raise TooLarge(f"content: the whole event would be larger than {EVENT_BYTES_MAX:,} bytes")
+        raise TooLarge(f"content: the whole {said.type} event would be larger than {EVENT_BYTES_MAX:,} bytes")

@@ -108,6 +108,17 @@ def parse(version: Version, type: TypeCode, content: Content, resolver: Resolver
     return None
 
 
+def check(version: Version, type: TypeCode, content: Content) -> None:
+    """Raise what `parse` would, before anything that `content` names is looked up. Cost: as `parse`."""
+    places: dict[str, int] = {}
+
+    def place(text: str) -> int:
+        return places.setdefault(text, -1 - len(places))
+
+    resolver = Resolver(ref=lambda user_id: MemberRef(place(user_id)), hashed=place, room=lambda room_id: None)
+    parse(version, type, content, resolver)
+
+
 def parse_member(content: Content) -> MemberChange:
     """The membership that an `m.room.member` event sets.
 

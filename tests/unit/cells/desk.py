@@ -47,7 +47,7 @@ class Desk:
         directory = Directory(config.load(None, {}, data=Path("/nowhere")))
         self.home = Home(
             cell=CELL, directory=directory, reads=Reads(tables.pool), room_code=lambda room, text: -len(text) - 1,
-            ref=_nobody, accounts_of=_none_of, out_numbers=self.memory.out_numbers,
+            refs=_nobody, accounts_of=_none_of, out_numbers=self.memory.out_numbers,
             now=lambda: self.minute,
         )  # fmt: skip
         self.writer = Writer(CELL, tables.connect, self.memory, self.tail, self.publish, self._readers_start_over)
@@ -144,8 +144,8 @@ def draft(
     )  # fmt: skip
 
 
-async def _nobody(user_id: str, room: RoomNo) -> RefReply | None:
-    return None
+async def _nobody(user_ids: Iterable[str], room: RoomNo) -> dict[str, RefReply]:
+    return {}
 
 
 async def _none_of(user_ids: Iterable[str]) -> list[AccountNo]:
