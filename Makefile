@@ -32,6 +32,10 @@ bench: .venv/.dev ## measure beside Synapse; writes bench/RESULTS.md (BENCH=--qu
 schema: .venv/.dev ## write the first migration anew, from the tables that are declared
 	@$(BIN)/python -m hutong.schema
 
+docs: .venv/.dev ## write the pages anew that are made from the code
+	@$(BIN)/python -m hutong.residency.placements
+	@$(BIN)/python -m tests.support.matrix
+
 locks: .venv/.dev ## choose versions anew and lock them with their hashes
 	@scripts/locks
 

@@ -39,6 +39,7 @@ class Operation:
     template: str
     document: str
     responses: dict[str, Any]
+    tags: tuple[str, ...] = ()
 
 
 def specification() -> Path | None:
@@ -128,7 +129,8 @@ class Contract:
             pattern = re.compile(re.sub(r"\\\{.*?\\\}", "[^/]+", re.escape(full)))
             for method in METHODS:
                 if method in methods:
-                    operation = Operation(method, full, uri, methods[method].get("responses", {}))
+                    said = methods[method]
+                    operation = Operation(method, full, uri, said.get("responses", {}), tuple(said.get("tags") or ()))
                     self._operations.append((pattern, full, operation))
 
     def _document(self, uri: str) -> Any:
