@@ -25,6 +25,7 @@ from hutong.accounts.account_data import AccountData, Computed
 from hutong.accounts.erasure import Erasure
 from hutong.accounts.filters import Filters
 from hutong.accounts.homes import CellAccounts, Homes
+from hutong.accounts.interactive import Interactive
 from hutong.accounts.passwords import Passwords
 from hutong.accounts.profiles import Profiles
 from hutong.accounts.service import Accounts
@@ -34,7 +35,16 @@ from hutong.cells.account_data import AccountDataLog
 from hutong.cells.cell import Cell
 from hutong.cells.directory import Directory
 from hutong.cells.link import InProcessLinks, LinkDown
-from hutong.cells.messages import AuthorityFor, ProfileOf, ReceiptMoved, Stripped, Typing
+from hutong.cells.messages import (
+    AuthorityFor,
+    ClaimKeys,
+    KeysChanged,
+    KeysOf,
+    ProfileOf,
+    ReceiptMoved,
+    Stripped,
+    Typing,
+)
 from hutong.cells.names import People
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tokens import Tokens
@@ -48,6 +58,11 @@ from hutong.http.limits import RateLimiter
 from hutong.http.request import Caller
 from hutong.http.server import HttpServer
 from hutong.ids import AccountNo, CellNo, RoomNo
+from hutong.keys import api as keys_api
+from hutong.keys.changes import Changes
+from hutong.keys.cross_signing import CrossSigning
+from hutong.keys.service import Keys
+from hutong.keys.store import KeyStore
 from hutong.membership import api as membership_api
 from hutong.membership.departure import Departure
 from hutong.membership.restricted import RestrictedJoins
@@ -94,6 +109,7 @@ class Slices:
     rooms: rooms_api.CellRooms
     receipts: Receipts
     typing: TypingNotices
+    keys: keys_api.CellKeys
     sync: Sync
 
 
@@ -242,6 +258,13 @@ class Node:
         async def push_rules(account: AccountNo, _: RoomNo = RoomNo(0)) -> bytes:
             return ruleset(await accounts.user_id(account))
 
+        # Keys, which go when their device goes.
+        login_sessions = Sessions(settings, store, vault, blind, now, random)
+        key_store = KeyStore(database.pool)
+        keys = Keys(cell, key_store, accounts, login_sessions)
+        changes = Changes(cell, key_store, accounts, tokens)
+        login_sessions.leaving.append(keys.forget)
+
         pieces = Pieces(cell.words, cell.names, cell.view, show.governing)
         cell.on_erased.append(pieces.forget)
         sync = Sync(
@@ -257,11 +280,11 @@ class Node:
             stripped=stripped.of,
             push_rules=push_rules,
             transaction=cell.transactions.text,
+            keys=keys.in_sync,
             now=now,
         )
 
         # Accounts, which end sessions, show profiles and leave rooms.
-        login_sessions = Sessions(settings, store, vault, blind, now, random)
         login_sessions.ended.append(lambda caller: sync.sessions.end(caller.account, caller.device))
         computed: dict[str, Computed] = {"m.push_rules": push_rules, "m.fully_read": receipts.fully_read}
         account_data = AccountData(AccountDataLog(cell.writer, cell.reads), vault, blind, computed, now, random)
@@ -284,6 +307,9 @@ class Node:
         self.link.serve(cell.number, AuthorityFor, restricted.answer)
         self.link.serve(cell.number, ReceiptMoved, receipts.heard)
         self.link.serve(cell.number, Typing, typing.heard)
+        self.link.serve(cell.number, KeysOf, keys.answer_query)
+        self.link.serve(cell.number, ClaimKeys, keys.answer_claim)
+        self.link.serve(cell.number, KeysChanged, changes.answer)
         return Slices(
             cell=cell,
             accounts=CellAccounts(
@@ -299,6 +325,7 @@ class Node:
             rooms=rooms_api.CellRooms(rooms, Creation(cell, accounts.profile_of), memberships),
             receipts=receipts,
             typing=typing,
+            keys=keys_api.CellKeys(keys, CrossSigning(keys, key_store), changes),
             sync=sync,
         )
 
@@ -373,6 +400,7 @@ class Node:
             except LinkDown:
                 raise cell.away(dest) from None
 
+        interactive = Interactive(now, random)
         page = landing.LandingPage(
             self._addresses, public_url=self.config.public_url, registration_open=self.config.registration == "open"
         )
@@ -381,12 +409,13 @@ class Node:
             *health.routes(self._problems),
             *accounts_api.routes(
                 homes, self.config, remote_profile, room_versions=VERSIONS, default_room_version=DEFAULT_VERSION,
-                unstable_features={}, now=now, random=random,
+                unstable_features={}, interactive=interactive, random=random,
             ),
             *rooms_api.routes(rooms),
             *membership_api.routes({number: each.memberships for number, each in rooms.items()}),
             *receipts_api.routes({number: each.receipts for number, each in slices.items()}),
             *typing_api.routes({number: each.typing for number, each in slices.items()}, user_id),
+            *keys_api.routes({number: each.keys for number, each in slices.items()}, homes, interactive),
             *push_api.routes(user_id),
             *sync_api.routes(
                 {number: each.sync for number, each in slices.items()},

@@ -6,8 +6,9 @@ from hutong.accounts import store as accounts
 from hutong.cells import tables as cells
 from hutong.engines import migrations
 from hutong.engines.tables import Table
+from hutong.keys import store as keys
 
-TABLES: tuple[Table, ...] = (*cells.ALL, *accounts.ALL)
+TABLES: tuple[Table, ...] = (*cells.ALL, *accounts.ALL, *keys.ALL)
 
 BASELINE = Path(migrations.__file__).with_name("migrations") / "0001_baseline.sql"
 

@@ -168,6 +168,9 @@ CREATION: Json = {
 }
 ABOUT: Json = {"user_id": "@bob:eu.localhost", "reason": "r"}
 
+SIGNATURES: Json = {"@alice:cn.localhost": {"ed25519:D": "s"}}
+CROSS_KEY: Json = {"user_id": "@a:b", "usage": ["master"], "keys": {"ed25519:k": "k"}, "signatures": SIGNATURES}
+
 
 def _state(type: str, content: Json) -> Endpoint:
     return Endpoint("PUT", f"{ROOM}/state/{{event_type}}", {"": type, **content}, spends=True)
@@ -233,6 +236,30 @@ TABLE = [
     Endpoint("GET", f"{V3}/thirdparty/protocols"),
     Endpoint("GET", f"{V3}/voip/turnServer"),
     Endpoint("GET", f"{V3}/pushers"),
+    Endpoint(
+        "POST",
+        f"{V3}/keys/upload",
+        {
+            "device_keys": {
+                "user_id": "@a:b",
+                "device_id": "D",
+                "algorithms": ["a"],
+                "keys": {"ed25519:D": "k"},
+                "signatures": SIGNATURES,
+            },
+            "one_time_keys": {"signed_curve25519:A": {"key": "k", "signatures": SIGNATURES}, "curve25519:B": "k"},
+            "fallback_keys": {"signed_curve25519:F": {"key": "k", "fallback": True, "signatures": SIGNATURES}},
+        },
+    ),
+    Endpoint("POST", f"{V3}/keys/query", {"timeout": 1_000, "device_keys": {"@bob:eu.localhost": ["D"]}}),
+    Endpoint("POST", f"{V3}/keys/claim", {"timeout": 1_000, "one_time_keys": {"@bob:eu.localhost": {"D": "a"}}}),
+    Endpoint("GET", f"{V3}/keys/changes", None, {"from": "h1.0.0.0.0", "to": "h1.0.0.0.0"}),
+    Endpoint(
+        "POST",
+        f"{V3}/keys/device_signing/upload",
+        {"master_key": CROSS_KEY, "self_signing_key": CROSS_KEY, "user_signing_key": CROSS_KEY, "auth": AUTH},
+    ),
+    Endpoint("POST", f"{V3}/keys/signatures/upload", {"@bob:eu.localhost": {"D": CROSS_KEY}}),
     Endpoint("GET", "/_matrix/client/versions", anonymous=True),
     Endpoint("GET", "/.well-known/matrix/client", anonymous=True),
     Endpoint("GET", "/hutong/openapi.json", anonymous=True),

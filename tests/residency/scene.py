@@ -82,7 +82,27 @@ async def _arrive(http: Http, canaries: Canaries, name: str, region: str) -> Cli
     await person.ok("POST", path("user", person.user_id, "filter"), asked)
     data = {"words": canaries.new(f"{name}.account.data")}
     await person.ok("PUT", path("user", person.user_id, "account_data", canaries.new(f"{name}.data.type")), data)
+    await _publish(person, name, canaries)
     return person
+
+
+async def _publish(person: Client, name: str, canaries: Canaries) -> None:
+    """Keys of this device. The names of algorithms, ids, keys and signatures are all the client's words."""
+    signatures = {person.user_id: {f"ed25519:{person.device_id}": canaries.new(f"{name}.signature")}}
+    identity = {
+        "user_id": person.user_id, "device_id": person.device_id,
+        "algorithms": [canaries.new(f"{name}.algorithm")],
+        "keys": {f"ed25519:{person.device_id}": canaries.new(f"{name}.identity.key")}, "signatures": signatures,
+    }  # fmt: skip
+
+    def keys(kind: str) -> dict[str, Any]:
+        id = f"{canaries.new(f'{name}.{kind}.algorithm')}:{canaries.new(f'{name}.{kind}.id')}"
+        return {id: {"key": canaries.new(f"{name}.{kind}.key"), "signatures": signatures}}
+
+    await person.ok(
+        "POST", "/keys/upload",
+        {"device_keys": identity, "one_time_keys": keys("one.time"), "fallback_keys": keys("fallback")},
+    )  # fmt: skip
 
 
 async def _speak(person: Client, room: str, canaries: Canaries) -> None:
@@ -116,8 +136,10 @@ async def _read(person: Client, room: str) -> None:
     await person.sync(filter=json.dumps({"room": {"timeline": {"limit": 100}}}))
     await person.history(room)
     await person.members(room)
-    for other in await person.joined_members(room):
+    others = await person.joined_members(room)
+    for other in others:
         await person.get(path("profile", other))
+    await person.ok("POST", "/keys/query", {"device_keys": {other: [] for other in others}})
 
 
 @dataclass

@@ -17,11 +17,10 @@ def routes(
     room_versions: Sequence[str],
     default_room_version: str,
     unstable_features: Mapping[str, bool],
-    now: Callable[[], float],
+    interactive: Interactive,
     random: Callable[[int], bytes],
 ) -> list[tuple[str, object]]:
-    """The routes of accounts. `now`: seconds since 1970."""
-    interactive = Interactive(now, random)
+    """The routes of accounts."""
     return [
         *api_login.routes(homes, interactive, config.registration, random),
         *api_devices.routes(homes, interactive),

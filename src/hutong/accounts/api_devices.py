@@ -6,11 +6,11 @@ from typing import Any
 from msgspec import Struct, json
 from msgspec.json import Decoder
 
-from hutong.accounts.homes import CellAccounts, Homes
-from hutong.accounts.interactive import AttemptFailed, Auth, Interactive, Stage
+from hutong.accounts.homes import Homes
+from hutong.accounts.interactive import Auth, Interactive
 from hutong.accounts.model import Device
-from hutong.accounts.names import fold
-from hutong.errors import BadParam, Forbidden
+from hutong.accounts.proof import proven
+from hutong.errors import BadParam
 from hutong.http.request import EMPTY, Caller, Request, Response, body, caller
 
 DEVICES_PER_REQUEST_MAX = 1_000
@@ -117,7 +117,7 @@ class PasswordEndpoint:
             return EMPTY
 
         parameters = json.encode([asked.new_password, asked.logout_devices])
-        resp.data = await _proven(self.interactive, home, who, "password", parameters, asked.auth, work)
+        resp.data = await proven(self.interactive, home, who, "password", parameters, asked.auth, work)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class DeactivateEndpoint:
             return UNBOUND
 
         parameters = json.encode(asked.erase)
-        resp.data = await _proven(self.interactive, home, who, "deactivate", parameters, asked.auth, work)
+        resp.data = await proven(self.interactive, home, who, "deactivate", parameters, asked.auth, work)
 
 
 def routes(homes: Homes, interactive: Interactive) -> list[tuple[str, object]]:
@@ -161,31 +161,7 @@ async def _delete(
         return EMPTY
 
     parameters = json.encode(sorted(device_ids))
-    return await _proven(interactive, home, who, "delete devices", parameters, auth, work)
-
-
-async def _proven(
-    interactive: Interactive, home: CellAccounts, who: Caller, operation: str, parameters: bytes,
-    auth: Auth | None, work: Any,
-) -> bytes:  # fmt: skip
-    """What `work` answers, once the caller has given their password."""
-    user_id = await home.accounts.user_id(who.account)
-
-    async def check(auth: Auth) -> None:
-        if auth.identifier is not None and auth.identifier.type != "m.id.user":
-            raise AttemptFailed(f"auth.identifier.type: is {auth.identifier.type!r}, and only m.id.user is known")
-        named = auth.identifier.user if auth.identifier is not None else auth.user
-        if named is None or auth.password is None:
-            raise AttemptFailed("auth: identifier and password are needed")
-        localpart, _, server_name = user_id[1:].partition(":")
-        name, at, server = named.removeprefix("@").partition(":")
-        if fold(name) != localpart or (at and server != server_name):
-            raise Forbidden("auth.identifier.user: is somebody else")
-        if await home.accounts.prove(localpart, auth.password) != who.account:
-            raise AttemptFailed("auth.password: wrong")
-
-    whose = f"{operation} {who.cell}.{who.account}"
-    return await interactive.run(whose, parameters, Stage.PASSWORD, auth, check, work)
+    return await proven(interactive, home, who, "delete devices", parameters, auth, work)
 
 
 def _shown(device: Device) -> dict[str, Any]:

@@ -129,6 +129,7 @@ class Erasure:
         except Gone:
             # The key was destroyed before the database was restored: nothing can be sealed for a farewell any more.
             log.warning("an account that was erased before a restore is left in its rooms, without a name")
+        await self._sessions.leave(account)
         await self._store.clear(account)
         if state is State.CLOSING:
             found = await self._accounts.account(account)

@@ -79,6 +79,7 @@ NEXT_TOKENS = """
     SELECT token FROM gone"""
 SEEN = "UPDATE devices SET seen = $3 WHERE account = $1 AND device = $2"
 DEVICES_OF = "SELECT device, seen, id, body FROM devices WHERE account = $1"
+DEVICES_OF_ALL = "SELECT account, device, seen, id, body FROM devices WHERE account = ANY($1)"
 RENAME = "UPDATE devices SET id = $3, body = $4 WHERE account = $1 AND device = $2 RETURNING device"
 DROP_DEVICES = """
     WITH gone AS (DELETE FROM tokens WHERE account = $1 AND device = ANY($2) RETURNING token),
@@ -209,6 +210,10 @@ class AccountStore:
 
     async def devices(self, account: AccountNo) -> list[DeviceRow]:
         return [DeviceRow(*row.values()) for row in await self.pool.fetch(DEVICES_OF, account)]
+
+    async def devices_of_all(self, accounts: Sequence[AccountNo]) -> list[tuple[AccountNo, DeviceRow]]:
+        rows = await self.pool.fetch(DEVICES_OF_ALL, accounts)
+        return [(row["account"], DeviceRow(*list(row.values())[1:])) for row in rows]
 
     async def device(self, account: AccountNo, device: DeviceNo) -> DeviceRow | None:
         row = await self.pool.fetchrow(f"{DEVICES_OF} AND device = $2", account, device)

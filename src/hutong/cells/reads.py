@@ -7,11 +7,11 @@ from typing import Any
 from asyncpg import Pool
 from asyncpg.pgproto.pgproto import UUID
 
-from hutong.cells.codes import ContentState, ReceiptType
+from hutong.cells.codes import ContentState, LogKind, ReceiptType
 from hutong.cells.messages import Marker, SightReply
 from hutong.cells.records import Event, Member, Txn
 from hutong.cells.rows import EVENT_COLUMNS, MEMBER_COLUMNS, event_of, member_of
-from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER, Membership
 
 _BY_ID = f"SELECT {EVENT_COLUMNS} FROM events WHERE event_id = $1"
@@ -71,6 +71,14 @@ _DELETE_ALL_OF = (
     "DELETE FROM account_data WHERE account = $1",
     "DELETE FROM highlights WHERE account = $1",
 )
+_ACCOUNTS_IN = f"""
+    SELECT DISTINCT account FROM members
+    WHERE room = ANY($1::int8[]) AND account IS NOT NULL AND membership = {Membership.JOIN}"""
+_HOMES_IN = f"SELECT DISTINCT home FROM members WHERE room = ANY($1::int8[]) AND membership = {Membership.JOIN}"
+# A log row of an event is the last one of its batch, so the event found is not younger than the position.
+_MINUTE_AT = f"""
+    SELECT e.minute FROM log l JOIN events e ON e.room = l.room AND e.seq = l.a
+    WHERE l.pos <= $1 AND l.kind = {LogKind.EVENT} ORDER BY l.pos DESC LIMIT 1"""
 _VOIDED = "SELECT event_id FROM voided"
 FIRST = (-(2**63), 0, 0)
 """Before every receipt."""
@@ -160,6 +168,18 @@ class Reads:
 
     async def rooms_of(self, account: AccountNo, memberships: Sequence[Membership]) -> list[Member]:
         return [member_of(row) for row in await self.pool.fetch(_ROOMS_OF, account, memberships)]
+
+    async def accounts_in(self, rooms: Iterable[RoomNo]) -> list[AccountNo]:
+        """The accounts of this cell that have joined one of `rooms`."""
+        return [row["account"] for row in await self.pool.fetch(_ACCOUNTS_IN, list(rooms))]
+
+    async def homes_in(self, rooms: Iterable[RoomNo]) -> list[HomeNo]:
+        """Where those who have joined one of `rooms` are at home."""
+        return [row["home"] for row in await self.pool.fetch(_HOMES_IN, list(rooms))]
+
+    async def minute_at(self, pos: Pos) -> Minute:
+        """A minute not later than that of the record at `pos`; 0 when the log says nothing about it."""
+        return Minute(await self.pool.fetchval(_MINUTE_AT, pos) or 0)
 
     async def give_ref(self, room: RoomNo, ref: MemberRef, account: AccountNo, home: HomeNo) -> Member:
         """The member record of `account` in `room`, made with `ref` if there was none. It has no position."""

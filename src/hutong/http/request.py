@@ -196,14 +196,14 @@ async def body(req: falcon.asgi.Request, decoder: Decoder[T], bytes_max: int | N
     return decode(await raw_body(req, bytes_max), decoder)
 
 
-def decode(raw: bytes, decoder: Decoder[T]) -> T:
-    """A body that was read already, as a typed record. Raises as `body`."""
+def decode(raw: bytes, decoder: Decoder[T], field: str = "") -> T:
+    """A body that was read already, or its member `field`, as a typed record. Raises as `body`."""
     try:
         if not raw.isascii():
             raw.decode()  # the decoder does not look into what a record leaves out or keeps raw
         return decoder.decode(raw or EMPTY)
     except ValidationError as error:
-        raise _wrong_field(str(error)) from None
+        raise _wrong_field(str(error), field) from None
     except (DecodeError, UnicodeDecodeError) as error:
         raise NotJson(f"body: {_plain(error)}") from None
     except RecursionError:
@@ -228,10 +228,10 @@ def _plain(error: Exception) -> str:
     return "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
-def _wrong_field(message: str) -> MatrixError:
+def _wrong_field(message: str, field: str = "") -> MatrixError:
     """The decoder's message as an error of the Client-Server API."""
     at = _FIELD.search(message)
-    path = at["path"] if at else ""
+    path = ".".join(part for part in (field, at["path"] if at else "") if part)
     what = message[: at.start()] if at else message
     if missing := _MISSING.match(what):
         return MissingParam(f"{path}.{missing['name']}" if path else missing["name"])

@@ -39,8 +39,8 @@ class Assembler:
         self.telling = False
         """Whether there is anything to tell."""
 
-    def answer(self, next_batch: str) -> bytes:
-        """The whole body; afterwards `telling` is known."""
+    def answer(self, next_batch: str, keys: bytes) -> bytes:
+        """The whole body; afterwards `telling` is known. `keys`: what it says of the device's keys."""
         sections: dict[Section, list[bytes]] = {}
         for news in self._look.news:
             told = self._room(news)
@@ -50,7 +50,7 @@ class Assembler:
         stored = self._global_account_data()
         if stored:
             parts.append(b'"account_data":{"events":[' + b",".join(stored) + b"]}")
-        parts.append(b'"device_one_time_keys_count":{}')
+        parts.append(keys)
         if sections:
             rooms = (b'"' + section.value + b'":{' + b",".join(told) + b"}" for section, told in sections.items())
             parts.append(b'"rooms":{' + b",".join(rooms) + b"}")

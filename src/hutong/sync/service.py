@@ -58,6 +58,8 @@ class Sync:
     push_rules: Callable[[AccountNo], Awaitable[bytes]]
     """The content of `m.push_rules`."""
     transaction: TxnText
+    keys: Callable[[AccountNo, DeviceNo], Awaitable[bytes]]
+    """What an answer says of the keys that a device has left here: members of a JSON object."""
     now: Callable[[], float]
 
     async def answer(self, account: AccountNo, device: DeviceNo, ask: Ask) -> bytes:
@@ -74,7 +76,8 @@ class Sync:
         try:
             while token is not None and not ask.full_state and self._quiet(session, token):
                 if loop.time() >= until or session.ended:
-                    return _empty(self.tokens.sync(self.tail.head, self.typing.eph))
+                    keys = await self.keys(account, device)
+                    return _empty(self.tokens.sync(self.tail.head, self.typing.eph), keys)
                 await session.news(until)
             while True:
                 found = await self._look(session, ask, token)
@@ -115,21 +118,21 @@ class Sync:
                 stuck = True
                 upto = Pos(max(error.pos - 1, look.told))
                 if upto == look.told:
-                    return self._nothing(look, told_eph)
+                    return self._nothing(look, told_eph, await self.keys(session.account, session.device))
                 continue
             break
         assembler = Assembler(look, int(self.now() * 1_000), self.transaction, self.tokens.room)
-        body = assembler.answer(self.tokens.sync(upto, eph))
+        body = assembler.answer(self.tokens.sync(upto, eph), await self.keys(session.account, session.device))
         if ask.filter.lazy:
             _remember(look)
         return Answer(body=body, telling=assembler.telling, upto=upto, eph=eph, stuck=stuck)
 
-    def _nothing(self, look: Look, eph: int) -> Answer:
+    def _nothing(self, look: Look, eph: int, keys: bytes) -> Answer:
         """The very next thing to tell cannot be read: the client stays where it is."""
         body = Assembler(
             Look(ask=look.ask, session=look.session, since=look.since, upto=look.told, eph=eph),
             int(self.now() * 1_000), self.transaction, self.tokens.room,
-        ).answer(self.tokens.sync(look.told, eph))  # fmt: skip
+        ).answer(self.tokens.sync(look.told, eph), keys)  # fmt: skip
         return Answer(body=body, telling=False, upto=look.told, eph=eph, stuck=True)
 
     async def _account_data(self, look: Look) -> None:
@@ -167,8 +170,8 @@ class Sync:
             news.stripped = await self.stripped(room, news.own.ref) or ()
 
 
-def _empty(next_batch: str) -> bytes:
-    return b'{"next_batch":"%b","device_one_time_keys_count":{}}' % next_batch.encode()
+def _empty(next_batch: str, keys: bytes) -> bytes:
+    return b'{"next_batch":"%b",%b}' % (next_batch.encode(), keys)
 
 
 def _remember(look: Look) -> None:

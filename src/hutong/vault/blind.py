@@ -22,6 +22,7 @@ class BlindIndex:
         self._type = subkey(root_key, "blind index: type")
         self._filter = subkey(root_key, "blind index: filter")
         self._transaction = subkey(root_key, "blind index: transaction")
+        self._key = subkey(root_key, "blind index: key")
         self._room = subkey(root_key, "blind index: room")
 
     def name(self, localpart: str) -> bytes:
@@ -47,6 +48,10 @@ class BlindIndex:
     def transaction(self, path: str, transaction_id: str) -> bytes:
         """16 bytes that stand for a transaction id on one path."""
         return digest(self._transaction, f"{path}\0{transaction_id}".encode(), "sha256")[:HASH_BYTES]
+
+    def key(self, name: str) -> bytes:
+        """16 bytes that stand for the name of somebody's public key, or of an algorithm of keys."""
+        return digest(self._key, name.encode(), "sha256")[:HASH_BYTES]
 
     def room_code(self, room_id: bytes, text: str) -> int:
         """63 bits, negative: how the room with this 128-bit id writes a type or state key that is no code.

@@ -203,3 +203,60 @@ CREATE TABLE filters (
     PRIMARY KEY (account, digest)
 );
 ALTER TABLE filters ALTER COLUMN body SET STATISTICS 0;
+
+CREATE TABLE device_keys (
+    account int8 NOT NULL,
+    device int8 NOT NULL,
+    id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (account, device)
+);
+ALTER TABLE device_keys ALTER COLUMN body SET STATISTICS 0;
+
+CREATE TABLE one_time_keys (
+    account int8 NOT NULL,
+    upload int8 NOT NULL,
+    device int8 NOT NULL,
+    id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL,
+    algorithm bytea NOT NULL,
+    key bytea NOT NULL,
+    PRIMARY KEY (account, device, key)
+);
+ALTER TABLE one_time_keys ALTER COLUMN body SET STATISTICS 0;
+
+CREATE TABLE fallback_keys (
+    account int8 NOT NULL,
+    device int8 NOT NULL,
+    used bool NOT NULL,
+    id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL NOT NULL,
+    algorithm bytea NOT NULL,
+    PRIMARY KEY (account, device, algorithm)
+);
+ALTER TABLE fallback_keys ALTER COLUMN body SET STATISTICS 0;
+
+CREATE TABLE cross_signing_keys (
+    account int8 NOT NULL,
+    usage int2 NOT NULL,
+    id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (account, usage)
+);
+ALTER TABLE cross_signing_keys ALTER COLUMN body SET STATISTICS 0;
+
+CREATE TABLE key_signatures (
+    account int8 NOT NULL,
+    id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL NOT NULL,
+    target bytea NOT NULL,
+    about bytea NOT NULL,
+    PRIMARY KEY (account, target)
+);
+ALTER TABLE key_signatures ALTER COLUMN body SET STATISTICS 0;
+
+CREATE TABLE key_changes (
+    account int8 NOT NULL,
+    minute int4 NOT NULL,
+    PRIMARY KEY (account)
+);
