@@ -279,6 +279,7 @@ class Node:
             vault=vault,
             stripped=stripped.of,
             push_rules=push_rules,
+            user_id=accounts.user_id,
             transaction=cell.transactions.text,
             keys=keys.in_sync,
             now=now,

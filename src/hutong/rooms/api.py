@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from falcon.asgi import Request, Response
 from msgspec.json import Decoder
 
-from hutong.cells.records import Envelope
 from hutong.errors import BadParam
 from hutong.http.jsonscan import event_content
 from hutong.http.request import (
@@ -23,15 +21,14 @@ from hutong.http.request import (
 from hutong.ids import CellNo
 from hutong.membership.service import Memberships
 from hutong.rooms.creation import CreateRoom, Creation, Creator
+from hutong.rooms.event_filter import Matcher
 from hutong.rooms.service import Rooms
 from hutong.rooms.structural import is_user_id
-from hutong.rooms.type_patterns import TypePatterns
 
 PREFIX = "/_matrix/client/v3"
 ROOM = PREFIX + "/rooms/{room_id}"
 PAGE_DEFAULT, PAGE_MAX = 10, 1_000
 CREATE_BODY = Decoder(CreateRoom)
-OBJECT = Decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
 _MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
@@ -149,7 +146,7 @@ class MessagesEndpoint:
     async def on_get(self, req: Request, resp: Response, room_id: str) -> None:
         who = caller(req)
         backwards = query_choice(req, "dir", ("b", "f")) == "b"
-        wanted = PageFilter.read(query_text(req, "filter", max=65_536))
+        wanted = Matcher.read(query_text(req, "filter", max=65_536))
         limit = max(query_int(req, "limit", PAGE_DEFAULT, 0, PAGE_MAX), 1)
         page = await self.cells[who.cell].rooms.messages(
             who,
@@ -158,8 +155,7 @@ class MessagesEndpoint:
             query_text(req, "to"),
             backwards=backwards,
             limit=limit,
-            lazy_members=wanted.lazy_load_members,
-            admits=wanted.admits,
+            wanted=wanted,
         )
         parts = [b'{"start":' + _encode(page.start), b'"chunk":' + array(page.chunk)]
         if page.end is not None:
@@ -167,55 +163,6 @@ class MessagesEndpoint:
         if page.state:
             parts.append(b'"state":' + array(page.state))
         resp.data = b",".join(parts) + b"}"
-
-
-class PageFilterBody(msgspec.Struct, frozen=True):
-    """The part of a RoomEventFilter that a page of messages knows."""
-
-    types: list[str] | None = None
-    not_types: list[str] | None = None
-    senders: list[str] | None = None
-    not_senders: list[str] | None = None
-    contains_url: bool | None = None
-    lazy_load_members: bool = False
-
-
-class PageFilter:
-    """Raises: BadParam for more wildcards than can be tried on every event."""
-
-    def __init__(self, body: PageFilterBody) -> None:
-        self.lazy_load_members = body.lazy_load_members
-        self._types = None if body.types is None else TypePatterns(body.types)
-        self._not_types = TypePatterns(body.not_types or ())
-        self._senders = None if body.senders is None else frozenset(body.senders)
-        self._not_senders = frozenset(body.not_senders or ())
-        self._contains_url = body.contains_url
-        self._all = body == PageFilterBody(lazy_load_members=body.lazy_load_members)
-
-    @classmethod
-    def read(cls, text: str | None) -> "PageFilter":
-        if text is None:
-            return cls(PageFilterBody())
-        try:
-            return cls(msgspec.json.decode(text.encode(), type=PageFilterBody))
-        except msgspec.DecodeError as error:
-            raise BadParam("filter", str(error)) from None
-        except RecursionError:
-            raise BadParam("filter", "is nested too deep") from None
-
-    def admits(self, env: Envelope, json: bytes) -> bool:
-        """Whether an event passes. Cost: decodes it only when the filter asks for anything."""
-        if self._all:
-            return True
-        event: dict[str, Any] = OBJECT.decode(json)
-        type, sender = event["type"], event["sender"]
-        return (
-            (self._types is None or type in self._types)
-            and type not in self._not_types
-            and (self._senders is None or sender in self._senders)
-            and sender not in self._not_senders
-            and (self._contains_url is None or ("url" in event["content"]) == self._contains_url)
-        )
 
 
 @dataclass(frozen=True)

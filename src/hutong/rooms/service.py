@@ -16,6 +16,7 @@ from hutong.http.request import Caller
 from hutong.ids import AccountNo, MemberRef, Seq, StateKeyCode, TypeCode, event_id_bytes
 from hutong.rooms import event_types
 from hutong.rooms.access import Access, Seat
+from hutong.rooms.event_filter import Matcher
 from hutong.rooms.event_types import Membership
 from hutong.rooms.posting import Author, Posting, Said, Transaction
 from hutong.rooms.show import Reader, Show
@@ -144,7 +145,7 @@ class Rooms:
 
     async def messages(
         self, caller: Caller, room_id: str, start: str | None, end: str | None, *, backwards: bool, limit: int,
-        lazy_members: bool, admits: Callable[[Envelope, bytes], bool],
+        wanted: Matcher,
     ) -> PageOf:  # fmt: skip
         """A page of the timeline. It may be shorter than `limit`; without `end` there is no more.
 
@@ -158,19 +159,23 @@ class Rooms:
         sight = await self.access.sight(seat)
         found = await self._page(seat, first, limit, backwards=backwards)
         reader = Reader(seat.member, caller.device)
-        wanted = [env for env in found if sight.sees(env) and _within(env.seq, last, backwards=backwards)]
-        shown = await self.show.events(seat.room, wanted, reader)
+        seen = [env for env in found if sight.sees(env) and _within(env.seq, last, backwards=backwards)]
+        if wanted.nothing or not wanted.admits_room(room_id):
+            seen = []
+        shown = await self.show.events(seat.room, seen, reader)
         chunk: list[bytes] = []
+        speaking: list[Envelope] = []
         stop = None
-        for env, json in zip(wanted, shown, strict=True):
+        for env, json in zip(seen, shown, strict=True):
             if json is None:
                 if not chunk:
                     raise self.cell.away(self.cell.cell_of(env.home))
                 stop = env.seq
                 break
-            if admits(env, json):
+            if wanted.admits_event(json):
                 chunk.append(json)
-        state = await self._senders(seat, wanted, reader) if lazy_members else []
+                speaking.append(env)
+        state = await self._senders(seat, speaking, reader) if wanted.lazy else []
         return PageOf(
             start=self._tokens.room(seat.room.room, first),
             end=self._end(seat, found, stop, last, limit, backwards=backwards),

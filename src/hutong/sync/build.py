@@ -48,6 +48,8 @@ class Look:
     upto: Pos
     eph: int
     """Typing was told up to this number; -1: never."""
+    me: str = ""
+    """The account's user id, where the filter asks for the senders of account data."""
     news: list[News] = field(default_factory=list)
     account_data: list[tuple[RoomNo, str, bytes]] = field(default_factory=list)
     pieces: dict[bytes, Piece] = field(default_factory=dict)
@@ -200,6 +202,8 @@ class Builder:
         types = look.ask.filter.timeline.types
         passing = [event for event in news.scanned if types.admits_code(event.env.type) is not False]
         budget = self._budget(look)
+        if not look.ask.filter.shows_timeline(news.own.room_id):
+            passing = []
         news.more = news.more or len(passing) > budget
         news.scanned = passing[-budget:]
         return news.scanned
@@ -253,17 +257,17 @@ class Builder:
 
     async def _state(self, look: Look, told: list[News]) -> None:
         filter = look.ask.filter
-        if filter.state.nothing:
-            return
-        # Where the timeline leaves events out, the state tells how things stand at its end instead.
-        at_end = look.ask.state_after or not filter.timeline.all
-        whole, changed = [], []
-        for news in told:
+        whole, gaps, changed, moved = [], [], [], []
+        shown_in = [news for news in told if not news.own_only and filter.shows_state(news.own.room_id)]
+        for news in shown_in:
+            at_end = self._state_at_end(look, news)
             start = min(END_OF_TIME if at_end else news.start, news.horizon)
-            if news.own_only:
-                continue
+            if at_end and news.horizon <= news.moment.seq:
+                moved.append((news.own.room, news.moment.seq))
             if news.fresh or news.full_state:
                 whole.append((news.own.room, start, news.upto))
+                if filter.lazy and news.was_in:
+                    gaps.append((news.own.room, start, news.upto))
             elif news.from_tail:
                 news.state = _last_of_each(look.windows[news.own.room], start)
             elif news.limited or at_end:
@@ -274,32 +278,44 @@ class Builder:
             found |= await self._reads.state_at(whole, codes, members=not filter.lazy)
         if changed:
             found |= await self._reads.state_since(changed, codes, look.told)
-        for news in told:
+        if gaps:  # no change of a membership is redundant, however little is told of the others
+            for room, events in (await self._reads.state_since(gaps, [MEMBER], look.told)).items():
+                members = (event for event in events if event.env.type == MEMBER)
+                found[room] = [*found.get(room, ()), *members]
+        moves = await self._reads.events_at(moved) if moved else {}
+        for news in shown_in:
             state = news.state or found.get(news.own.room, [])
-            if at_end and news.horizon <= news.moment.seq:
-                state = [*(event for event in state if not is_about(event.env, news.own.ref)), news.scanned[-1]]
+            move = moves.get((news.own.room, news.moment.seq))
+            if move is not None:
+                state = [*(event for event in state if not is_about(event.env, news.own.ref)), move]
             shown = set() if look.ask.state_after else {event.env.seq for event in news.events}
             news.state = [event for event in state if event.env.seq not in shown]
+
+    def _state_at_end(self, look: Look, news: News) -> bool:
+        """Where the timeline leaves events out, the state tells how things stand at its end, also when not asked to."""
+        timeline = look.ask.filter.timeline
+        return look.ask.state_after or not timeline.all or not timeline.admits_room(news.own.room_id)
 
     async def _lazy_members(self, look: Look, told: list[News]) -> None:
         """With lazy loading, the members who speak in the timeline, unless the client has them."""
         filter = look.ask.filter
-        if not filter.lazy or filter.state.types.admits_code(MEMBER) is False or filter.state.nothing:
+        if not filter.lazy or filter.state.types.admits_code(MEMBER) is False:
             return
         asked: list[tuple[RoomNo, MemberRef, Seq, Pos]] = []
         for news in told:
-            if news.own_only:
+            if news.own_only or not filter.shows_state(news.own.room_id):
                 continue
             refs = {event.env.sender for event in news.events}
             if news.fresh or news.full_state:
                 refs.add(news.own.ref)
-            if news.summary is not None:
-                refs.update(news.summary.heroes)
+            refs.update(news.heroes)
             there = {MemberRef(event.env.skey or 0) for event in news.state if event.env.type == MEMBER}
             start = min(END_OF_TIME if look.ask.state_after else news.start, news.horizon)
             for ref in refs:
                 redundant = not filter.redundant and not news.fresh and not news.full_state
-                if ref not in there and not (redundant and look.session.was_told(news.own.room, ref, look.told)):
+                if ref not in there and not (
+                    redundant and look.session.was_told(news.own.room, ref, look.told, filter)
+                ):
                     asked.append((news.own.room, ref, start, news.upto))
         found = await self._reads.members_at(asked) if asked else {}
         for news in told:
@@ -362,8 +378,8 @@ class Builder:
         else:
             window = [*news.scanned, *news.state]
             filter = look.ask.filter
-            hidden = filter.state.nothing or filter.state.types.admits_code(MEMBER) is False
-            if hidden and (news.more or not filter.timeline.all):
+            hidden = not filter.shows_state(news.own.room_id) or filter.state.types.admits_code(MEMBER) is False
+            if hidden and (news.more or self._state_at_end(look, news)):
                 return True
         return any(event.env.type == MEMBER for event in window)
 

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from hutong.cells.records import Envelope, Event, ReceiptRow
-from hutong.cells.sync_reads import Histories, Moment, SummaryRow, UnreadRow
+from hutong.cells.sync_reads import HEROES_MAX, Histories, Moment, SummaryRow, UnreadRow
 from hutong.ids import HomeNo, MemberRef, Pos, RoomNo, Seq
 from hutong.rooms.event_types import Membership
 from hutong.sync.filters import Filter
@@ -102,6 +102,8 @@ class News:
     own_only: bool = False
     """Only the event about the reader's own membership may be shown."""
     full_state: bool = False
+    was_in: bool = False
+    """The reader was joined at the client's token: it knows the room as it was then."""
     scanned: list[Event] = field(default_factory=list)
     """Everything in the window that was read, ascending."""
     more: bool = False
@@ -122,6 +124,12 @@ class News:
     histories: Histories | None = None
     stripped: Sequence[bytes] = ()
     from_tail: bool = False
+
+    @property
+    def heroes(self) -> list[MemberRef]:
+        """Those by whom a room without a name is called; never the reader."""
+        refs = () if self.summary is None else self.summary.heroes
+        return [ref for ref in refs if ref != self.own.ref][:HEROES_MAX]
 
     @property
     def fresh(self) -> bool:

@@ -10,13 +10,12 @@ import msgspec
 
 from hutong.cells.codes import MAIN_THREAD, ReceiptType
 from hutong.cells.records import Event, Words
-from hutong.cells.sync_reads import HEROES_MAX
-from hutong.ids import DeviceNo, RoomNo, Seq, event_id_text
+from hutong.ids import DeviceNo, MemberRef, RoomNo, Seq, event_id_text
 from hutong.rooms import render
+from hutong.rooms.event_filter import Matcher
 from hutong.rooms.event_types import Membership
 from hutong.sync import timeline
 from hutong.sync.build import Look
-from hutong.sync.filters import Matcher
 from hutong.sync.model import News, Section
 from hutong.sync.pieces import Piece
 
@@ -36,11 +35,13 @@ class Assembler:
         self._now_ms = now_ms
         self._transaction = transaction
         self._room_token = room_token
+        self._next_batch = ""
         self.telling = False
         """Whether there is anything to tell."""
 
     def answer(self, next_batch: str, keys: bytes) -> bytes:
         """The whole body; afterwards `telling` is known. `keys`: what it says of the device's keys."""
+        self._next_batch = next_batch
         sections: dict[Section, list[bytes]] = {}
         for news in self._look.news:
             told = self._room(news)
@@ -70,18 +71,21 @@ class Assembler:
         parts: list[bytes] = []
         if events or news.limited or news.fresh or news.full_state or news.section is Section.LEAVE:
             parts.append(self._timeline(news, events))
-        if state or (parts and self._look.ask.state_after):
-            key = b'"state_after"' if self._look.ask.state_after else b'"state"'
-            parts.append(key + b':{"events":[' + b",".join(state) + b"]}")
+        if state:
+            parts.append(self._state(state))
         if stored:
             parts.append(b'"account_data":{"events":[' + b",".join(stored) + b"]}")
         if news.section is Section.LEAVE:
+            if self._look.ask.state_after and not state:
+                parts.append(self._state(state))
             return b"{" + b",".join(parts) + b"}"
         ephemeral = self._ephemeral(news)
         if ephemeral:
             parts.append(b'"ephemeral":{"events":[' + b",".join(ephemeral) + b"]}")
         if not parts and not self._cleared(news):
             return None
+        if self._look.ask.state_after and not state:
+            parts.append(self._state(state))
         if news.summary is not None:
             parts.append(self._summary(news))
         if news.unread is not None:
@@ -90,6 +94,10 @@ class Assembler:
                 b'"unread_notifications":{"notification_count":%d,"highlight_count":%d}' % (notifications, highlights)
             )
         return b"{" + b",".join(parts) + b"}"
+
+    def _state(self, events: list[bytes]) -> bytes:
+        key = b'"state_after"' if self._look.ask.state_after else b'"state"'
+        return key + b':{"events":[' + b",".join(events) + b"]}"
 
     def _cleared(self, news: News) -> bool:
         """Whether an own marker moved: the counts are news even when the receipt itself is filtered out."""
@@ -111,6 +119,10 @@ class Assembler:
         parts = [b'"events":[' + b",".join(events) + b"]", b'"limited":true' if news.limited else b'"limited":false']
         if before is not None and before >= 0 and not news.own_only:
             parts.append(b'"prev_batch":' + _encode(self._room_token(news.own.room, before)))
+        elif (
+            news.limited
+        ):  # of all that was read, nothing passed the filter: what may pass lies before this answer's end
+            parts.append(b'"prev_batch":' + _encode(self._next_batch))
         return b'"timeline":{' + b",".join(parts) + b"}"
 
     def _events(self, news: News, events: Iterable[Event], matcher: Matcher | None = None) -> list[bytes]:
@@ -153,8 +165,7 @@ class Assembler:
 
     def _summary(self, news: News) -> bytes:
         assert news.summary is not None
-        refs = [ref for ref in news.summary.heroes if ref != news.own.ref][:HEROES_MAX]
-        heroes = [name for ref in refs if (name := self._look.names.get((news.own.room, ref))) is not None]
+        heroes = [name for ref in news.heroes if (name := self._name(news, ref)) is not None]
         return b'"summary":{"m.heroes":%b,"m.joined_member_count":%d,"m.invited_member_count":%d}' % (
             _encode(heroes),
             news.summary.joined,
@@ -164,12 +175,13 @@ class Assembler:
     # What is not in the timeline.
 
     def _ephemeral(self, news: News) -> list[bytes]:
+        """Those who type and who read are the senders that the filter speaks of."""
         matcher = self._look.ask.filter.ephemeral
         events: list[bytes] = []
-        if matcher.nothing or not matcher.admits_room(news.own.room_id):
+        if matcher.nothing or matcher.wants_url or not matcher.admits_room(news.own.room_id):
             return events
         if news.typists is not None and matcher.types.admits("m.typing"):
-            names = [name for ref in news.typists if (name := self._look.names.get((news.own.room, ref))) is not None]
+            names = [name for ref in news.typists if (name := self._name(news, ref)) and matcher.admits_sender(name)]
             events.append(b'{"type":"m.typing","content":{"user_ids":' + _encode(names) + b"}}")
         if matcher.types.admits("m.receipt"):
             receipts = self._receipts(news)
@@ -177,14 +189,18 @@ class Assembler:
                 events.append(b'{"type":"m.receipt","content":' + _encode(receipts) + b"}")
         return events
 
+    def _name(self, news: News, ref: MemberRef) -> str | None:
+        return self._look.names.get((news.own.room, ref))
+
     def _receipts(self, news: News) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
+        matcher = self._look.ask.filter.ephemeral
         found: dict[str, dict[str, dict[str, dict[str, object]]]] = {}
         room = news.own.room
         for row in news.receipts:
             text = _RECEIPT_TEXTS.get(ReceiptType(row.rtype))
             event_id = self._look.receipt_events.get((room, row.seq))
-            name = self._look.names.get((room, row.ref))
-            if text is None or event_id is None or name is None:
+            name = self._name(news, row.ref)
+            if text is None or event_id is None or name is None or not matcher.admits_sender(name):
                 continue
             receipt: dict[str, object] = {"ts": row.minute * 60_000}
             if row.thread == MAIN_THREAD:
@@ -204,11 +220,15 @@ class Assembler:
         stored = [
             b'{"type":' + _encode(type) + b',"content":' + content + b"}"
             for room, type, content in self._look.account_data
-            if room == news.own.room and matcher.types.admits(type)
+            if room == news.own.room and matcher.admits(type, self._look.me, content)
         ]
         for row in news.receipts:
             event_id = self._look.receipt_events.get((news.own.room, row.seq))
-            if row.rtype == ReceiptType.FULLY_READ and event_id is not None and matcher.types.admits("m.fully_read"):
+            if (
+                row.rtype == ReceiptType.FULLY_READ
+                and event_id
+                and matcher.admits("m.fully_read", self._look.me, b"{}")
+            ):
                 text = event_id_text(event_id).encode()
                 stored.append(b'{"type":"m.fully_read","content":{"event_id":"' + text + b'"}}')
         return stored
@@ -218,5 +238,5 @@ class Assembler:
         return [
             b'{"type":' + _encode(type) + b',"content":' + content + b"}"
             for room, type, content in self._look.account_data
-            if room == 0 and not matcher.nothing and matcher.types.admits(type)
+            if room == 0 and not matcher.nothing and matcher.admits(type, self._look.me, content)
         ]

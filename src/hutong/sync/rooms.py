@@ -46,6 +46,7 @@ def incremental(own: Own, before: Before, ask: Ask, since: Pos, upto: Pos) -> Ne
         upto=_end(section, moment, upto),
         own_only=own_only,
         full_state=ask.full_state,
+        was_in=was_in,
     )
 
 

@@ -57,6 +57,7 @@ class Sync:
     stripped: Stripped
     push_rules: Callable[[AccountNo], Awaitable[bytes]]
     """The content of `m.push_rules`."""
+    user_id: Callable[[AccountNo], Awaitable[str]]
     transaction: TxnText
     keys: Callable[[AccountNo, DeviceNo], Awaitable[bytes]]
     """What an answer says of the keys that a device has left here: members of a JSON object."""
@@ -136,9 +137,11 @@ class Sync:
         return Answer(body=body, telling=False, upto=look.told, eph=eph, stuck=True)
 
     async def _account_data(self, look: Look) -> None:
+        account = look.session.account
+        if look.ask.filter.account_data.by_sender or look.ask.filter.room_account_data.by_sender:
+            look.me = await self.user_id(account)
         if not self.builder.account_data_moved(look):
             return
-        account = look.session.account
         anew = [news.own.room for news in look.news if news.fresh]
         for row in await self.reads.account_data(account, Pos(max(look.told, 0)), look.upto, anew):
             try:
@@ -179,4 +182,4 @@ def _remember(look: Look) -> None:
     for news in look.news:
         for event in (*news.state, *news.events):
             if event.env.type == MEMBER and event.env.skey is not None:
-                look.session.tell(news.own.room, MemberRef(event.env.skey), look.upto)
+                look.session.tell(news.own.room, MemberRef(event.env.skey), look.upto, look.ask.filter)

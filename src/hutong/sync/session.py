@@ -15,6 +15,7 @@ from hutong.cells.tail import Tail
 from hutong.cells.view import room_id_text
 from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Pos, RoomNo, Seq
 from hutong.rooms.event_types import Membership
+from hutong.sync.filters import Filter
 from hutong.sync.model import Before, Own, is_about
 
 IDLE_S: Final = 90.0
@@ -46,7 +47,7 @@ class Session:
         self.polls = 0
         self.used_at = 0.0
         self.lock = asyncio.Lock()
-        self._sent: dict[tuple[RoomNo, MemberRef], Pos] = {}
+        self._sent: dict[tuple[RoomNo, MemberRef], tuple[Pos, Filter]] = {}
         self._waiting: set[asyncio.Future[None]] = set()
 
     def __call__(self, record: Record | None) -> None:
@@ -76,17 +77,20 @@ class Session:
     def wake(self) -> None:
         self(None)
 
-    # Which members a lazy-loading client has been told of, and by the answer that ended where.
+    # Which members a lazy-loading client has been told of: by the answer that ended where, to which filter.
 
-    def was_told(self, room: RoomNo, ref: MemberRef, since: Pos) -> bool:
-        """Whether a client that holds a token for `since` has the member's event."""
+    def was_told(self, room: RoomNo, ref: MemberRef, since: Pos, filter: Filter) -> bool:
+        """Whether a client that holds a token for `since` has the member's event.
+
+        With one filter, what an answer shows is shown by every way to its end. With another it may not have been.
+        """
         told = self._sent.get((room, ref))
-        return told is not None and told <= since
+        return told is not None and told[0] <= since and told[1] is filter
 
-    def tell(self, room: RoomNo, ref: MemberRef, upto: Pos) -> None:
+    def tell(self, room: RoomNo, ref: MemberRef, upto: Pos, filter: Filter) -> None:
         if len(self._sent) >= SENT_MAX:
             self._sent.clear()  # then members are told again, which is allowed
-        self._sent[room, ref] = upto
+        self._sent[room, ref] = upto, filter
 
     def before(self, own: Own, since: Pos, upto: Pos) -> Before:
         """The own membership at `since`, which must not lie before `loaded`, and what it was until the last move."""

@@ -22,6 +22,8 @@ def choose(news: News, filter: Filter, pieces: Mapping[bytes, Piece], *, joined_
     A timeline that begins anew ends where an event cannot be read now, or may not be seen: what is older can be paged
     for, and the state before the timeline includes what changed in a hole.
     """
+    if not filter.shows_timeline(news.own.room_id):
+        return  # nothing is missing of what was asked for
     shown: list[Event] = []
     cut = news.more or (news.fresh and (joined_since or news.own.from_seq > 1))
     for event in reversed(news.scanned):
@@ -71,7 +73,7 @@ def admits(filter: Filter, event: Event, pieces: Mapping[bytes, Piece]) -> bool 
     """Whether the timeline's filter lets the event pass; None when it cannot be read now."""
     matcher = filter.timeline
     by_code = matcher.types.admits_code(event.env.type)
-    if by_code is False or matcher.nothing:
+    if by_code is False:
         return False
     piece = pieces.get(event.env.event_id)
     if piece is None:

@@ -55,6 +55,8 @@ def test_exclusion_wins_over_inclusion() -> None:
     ("contains", "content", "passes"),
     [
         (True, b'{"url":"mxc://x/y"}', True),
+        (True, b'{"url":1}', True),
+        (True, b'{"\\u0075rl":"mxc://x/y"}', True),
         (True, b'{"body":"\\"url\\""}', False),
         (True, b'{"a":{"url":"mxc://x/y"}}', False),
         (False, b'{"url":"mxc://x/y"}', False),
