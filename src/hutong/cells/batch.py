@@ -331,7 +331,7 @@ def _event_row(event: Event) -> Row:
         "room": env.room, "seq": env.seq, "pos": event.pos, "event_id": _uuid(env.event_id), "home": env.home,
         "sender": env.sender, "skey": env.skey, "value": env.value, "rel_seq": env.rel_seq, "rel_type": env.rel_type,
         "minute": env.minute, "notes": env.notes, "prev_seq": env.prev_seq, "redacted_by": env.redacted_by,
-        "type": env.type,
+        "type": env.type, "thread": env.thread, "loud": env.loud, "shouts": env.shouts,
     }  # fmt: skip
     return _in_order(tables.EVENTS, values)
 

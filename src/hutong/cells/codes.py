@@ -1,6 +1,6 @@
 """Small numbers that stand in the columns of the positioned tables."""
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 
 class LogKind(IntEnum):
@@ -44,6 +44,17 @@ class CellRole(IntEnum):
     """It has a joined member: everything."""
     INVITE = 2
     """It has somebody who is invited, was, or left: only what is about them."""
+
+
+class Loud(IntFlag):
+    """What an event is to the members of its room, by the default push rules; 0: nothing."""
+
+    NOTIFIES = 1
+    """Everybody but its sender is notified."""
+    SHOUTS = 2
+    """It highlights for everybody, and notifies."""
+    NAMES = 4
+    """It highlights for those whom it names, of whom the accounts of a cell have rows in `highlights`."""
 
 
 class ReceiptType(IntEnum):

@@ -125,7 +125,7 @@ class Ingest:
         if state is None:
             return
         pos = batch.next_pos()
-        state.head, state.notes = max(state.head, env.seq), env.notes
+        state.head, state.notes, state.shouts = max(state.head, env.seq), env.notes, env.shouts
         batch.event(Event(pos=pos, env=env), self.words.get(env.event_id))
         if env.proj is not None:
             state.projection = decode(env.proj)

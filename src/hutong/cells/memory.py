@@ -46,6 +46,7 @@ class RoomState:
     from_seq: Seq
     head: Seq = NO_SEQ
     notes: int = 0
+    shouts: int = 0
     projection: Projection | None = None
     members: dict[MemberRef, Member] = field(default_factory=dict)
     state: dict[StateKey, Seq | None] = field(default_factory=dict)
@@ -58,9 +59,11 @@ class RoomState:
 
 _LOAD = """
     SELECT r.room_id, r.home, r.version, r.from_seq, r.proj, coalesce(e.seq, 0) AS head, coalesce(e.notes, 0) AS notes,
-        coalesce(e.pos, 0) AS pos
+        coalesce(e.shouts, 0) AS shouts, coalesce(e.pos, 0) AS pos
     FROM rooms r
-    LEFT JOIN LATERAL (SELECT seq, notes, pos FROM events WHERE room = r.room ORDER BY seq DESC LIMIT 1) e ON true
+    LEFT JOIN LATERAL (
+        SELECT seq, notes, shouts, pos FROM events WHERE room = r.room ORDER BY seq DESC LIMIT 1
+    ) e ON true
     WHERE r.room = $1"""
 _CELLS = "SELECT cell, role FROM room_cells WHERE room = $1"
 _JOINED = f"SELECT home, count(*) AS n FROM members WHERE room = $1 AND membership = {Membership.JOIN} GROUP BY home"
@@ -156,6 +159,7 @@ class Memory:
             from_seq=row["from_seq"],
             head=self._head(row["head"], row["pos"]),
             notes=row["notes"],
+            shouts=row["shouts"],
             projection=decode(row["proj"]),
         )
         state.cells = dict(map(tuple, await self._pool.fetch(_CELLS, room)))

@@ -22,8 +22,10 @@ class Draft(Struct, frozen=True, array_like=True, kw_only=True):
     target_home: HomeNo | None = None
     own_state_key: bool = False
     """The state key is the sender's own user id."""
-    notify: bool = False
-    """By the default push rules, everybody else in the room hears of it."""
+    loud: int = 0
+    """See `Loud`, but for a mention of the whole room."""
+    mentions_room: bool = False
+    """It shouts, if its sender may notify the whole room."""
     relates_to: bytes | None = None
     """The id of the event that it relates to."""
     relation: str | None = None

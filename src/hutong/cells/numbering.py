@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hutong.cells.batch import Batch, Bell
-from hutong.cells.codes import CellRole, ContentState, OutKind
+from hutong.cells.codes import CellRole, ContentState, Loud, OutKind
 from hutong.cells.drafts import Home, Prepared
 from hutong.cells.memory import RoomState
 from hutong.cells.messages import Draft
@@ -75,6 +75,8 @@ def apply(home: Home, batch: Batch, state: RoomState, prepared: Prepared) -> Seq
     draft, change = prepared.draft, prepared.change
     seq, pos = Seq(state.head + 1), batch.next_pos()
     batch.touched.add(state.room)
+    loud = _loud(state, prepared)
+    in_main = prepared.thread is None
     env = Envelope(
         room=state.room,
         seq=seq,
@@ -87,13 +89,16 @@ def apply(home: Home, batch: Batch, state: RoomState, prepared: Prepared) -> Seq
         rel_seq=prepared.rel_seq,
         rel_type=prepared.rel_type,
         minute=draft.minute,
-        notes=state.notes + (1 if draft.notify else 0),
+        thread=prepared.thread,
+        loud=loud,
+        notes=state.notes + (in_main and bool(loud & Loud.NOTIFIES)),
+        shouts=state.shouts + (in_main and bool(loud & Loud.SHOUTS)),
         prev_seq=None if prepared.skey is None else _replaced(state, prepared),
         redacted_by=None,
         target_home=draft.target_home,
         proj=_project(state, prepared),
     )
-    state.head, state.notes = seq, env.notes
+    state.head, state.notes, state.shouts = seq, env.notes, env.shouts
     batch.event(Event(pos=pos, env=env), draft.words)
     if prepared.content is not None:
         batch.content(
@@ -101,8 +106,9 @@ def apply(home: Home, batch: Batch, state: RoomState, prepared: Prepared) -> Seq
         )
     if env.proj is not None:
         batch.room(state.room, state.room_id, state.home, state.version, state.from_seq, env.proj)
-    for account in prepared.mentioned:
-        batch.highlight(account, state.room, seq)
+    if loud & Loud.NAMES:
+        for account in prepared.mentioned:
+            batch.highlight(account, state.room, seq)
     cells = set(state.cells) if prepared.type != event_types.MEMBER else _moved(home, batch, state, prepared, env)
     if prepared.type != event_types.MEMBER and prepared.skey is not None:
         state.state[prepared.type, prepared.skey] = seq
@@ -111,6 +117,16 @@ def apply(home: Home, batch: Batch, state: RoomState, prepared: Prepared) -> Seq
     if prepared.redacts is not None:
         _redact(home, batch, state, prepared.redacts, seq)
     return seq
+
+
+def _loud(state: RoomState, prepared: Prepared) -> int:
+    """What the event is to the members. A shout is to everybody what a mention is to those who are named."""
+    draft = prepared.draft
+    before = state.projection
+    shouts = draft.mentions_room and before is not None and authorisation.may_notify_room(before, draft.sender)
+    if shouts or draft.loud & Loud.SHOUTS:
+        return int(Loud.NOTIFIES | Loud.SHOUTS)
+    return draft.loud
 
 
 def _value(change: Change | None) -> int | None:

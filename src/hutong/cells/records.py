@@ -34,6 +34,12 @@ class Envelope(Struct, frozen=True, array_like=True, kw_only=True):
     """Of m.room.member: the home of the person that `skey` stands for."""
     proj: bytes | None = None
     """Of structural state: the room's projection after this event."""
+    thread: Seq | None = None
+    """The root of the thread that it is in; None in the main timeline."""
+    loud: int = 0
+    """See `Loud`."""
+    shouts: int = 0
+    """Like `notes`, of events that highlight for everybody."""
 
     @property
     def target(self) -> MemberRef | None:

@@ -15,7 +15,7 @@ import msgspec
 from asyncpg import Pool
 
 from hutong.cells.batch import Batch, Bell
-from hutong.cells.codes import LogKind, OutKind
+from hutong.cells.codes import LogKind, Loud, OutKind
 from hutong.cells.directory import Directory
 from hutong.cells.drafts import Home
 from hutong.cells.ingest import Ingest, Snapshots
@@ -35,7 +35,7 @@ from hutong.cells.messages import (
 from hutong.cells.names import Names
 from hutong.cells.reads import FIRST, Reads
 from hutong.cells.records import Envelope, Words
-from hutong.cells.rows import TOLD_COLUMNS, TOLD_JOINS, told_of
+from hutong.cells.rows import TOLD_COLUMNS, TOLD_JOINS, TOLD_WIDTH, told_of
 from hutong.cells.tail import Tail
 from hutong.cells.view import CACHED_MAX, Lru
 from hutong.cells.words import WordsReader
@@ -266,7 +266,11 @@ class Replication:
     async def _gather(self, src: CellNo, after: int, rows: list[OutRow]) -> Ingest:
         """Fetch what ingesting these rows takes, before they get positions."""
         events = [row.envelope for row in rows if row.kind == OutKind.EVENT and row.envelope is not None]
-        watched = [env for env in events if self._tail.watched(env.room) or self._words.cached(env) is not None]
+        watched = [
+            env
+            for env in events
+            if env.loud & Loud.NAMES or self._tail.watched(env.room) or self._words.cached(env) is not None
+        ]
         words: dict[bytes, Words] = {}
         if watched:
             fetched = await self._words.fetch(watched, WORDS_WAIT_S)
@@ -280,7 +284,9 @@ class Replication:
             snapshots=await self._snapshots(src, events),
             words=words,
             mentioned={
-                id: await self._mentioned(found) for id, found in words.items() if b'"m.mentions"' in found.json
+                env.event_id: await self._mentioned(words[env.event_id])
+                for env in watched
+                if env.loud & Loud.NAMES and env.event_id in words
             },
         )
 
@@ -372,5 +378,5 @@ def _row_of(room: RoomNo, marker: Marker) -> OutRow:
 def _out_row(row: Any) -> OutRow:
     """A row of `_OUT` as it travels."""
     env, redacts = told_of(row)
-    n, room, seq, kind, a, b, thread = row[32:]
+    n, room, seq, kind, a, b, thread = row[TOLD_WIDTH:]
     return OutRow(n=n, room=room, seq=seq, kind=kind, a=a, b=b, thread=thread, envelope=env, redacts=redacts)

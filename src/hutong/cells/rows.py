@@ -9,9 +9,12 @@ from hutong.cells.records import Envelope, Event, Member
 from hutong.rooms.event_types import MEMBER, STRUCTURAL, Relation
 
 EVENT_COLUMNS = (
-    "room, seq, pos, event_id, home, sender, type, skey, value, rel_seq, rel_type, minute, notes, prev_seq, redacted_by"
+    "room, seq, pos, event_id, home, sender, type, skey, value, rel_seq, rel_type, minute, notes, prev_seq, "
+    "redacted_by, thread, loud, shouts"
 )
+EVENT_WIDTH = len(EVENT_COLUMNS.split(","))
 MEMBER_COLUMNS = "room, ref, account, home, membership, seq, forgotten"
+TOLD_WIDTH = 2 + 2 * EVENT_WIDTH
 
 
 def _columns_of(alias: str) -> str:
@@ -30,7 +33,7 @@ TOLD_JOINS = f"""
 def event_of(row: Row | tuple[Any, ...]) -> Event:
     """A row with EVENT_COLUMNS, in that order."""
     room, seq, pos, event_id, home, sender, type, skey, value = row[:9]
-    rel_seq, rel_type, minute, notes, prev_seq, redacted_by = row[9:15]
+    rel_seq, rel_type, minute, notes, prev_seq, redacted_by, thread, loud, shouts = row[9:EVENT_WIDTH]
     env = Envelope(
         room=room,
         seq=seq,
@@ -46,6 +49,9 @@ def event_of(row: Row | tuple[Any, ...]) -> Event:
         notes=notes,
         prev_seq=prev_seq,
         redacted_by=redacted_by,
+        thread=thread,
+        loud=loud,
+        shouts=shouts,
     )
     return Event(pos=pos, env=env)
 
@@ -59,7 +65,7 @@ def member_of(row: Row) -> Member:
 def told_of(row: Row | tuple[Any, ...]) -> tuple[Envelope | None, Envelope | None]:
     """The event in a row with TOLD_COLUMNS, as it travels, and the one that it redacts."""
     proj, target_home = row[:2]
-    event, redacted = row[2:17], row[17:32]
+    event, redacted = row[2 : 2 + EVENT_WIDTH], row[2 + EVENT_WIDTH : TOLD_WIDTH]
     env = None if event[0] is None else event_of(event).env
     if env is not None and env.target is not None:
         env = structs.replace(env, target_home=target_home)

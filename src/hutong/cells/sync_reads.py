@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from hutong.cells.codes import MAIN_THREAD, ReceiptType
+from hutong.cells.codes import ReceiptType
 from hutong.cells.records import Event, ReceiptRow
 from hutong.cells.rows import EVENT_COLUMNS, event_of
+from hutong.cells.unread_reads import UNREAD, UnreadRow, unread_row
 from hutong.ids import AccountNo, HomeNo, MemberRef, Pos, RoomNo, Seq, TypeCode
 from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER, Membership
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
 
-OWN_EVENTS_BACK_MAX: Final = 1_000
-"""How far back an own event is looked for that marks a room as read; beyond that only receipts do."""
 HEROES_MAX: Final = 5
 
 _E: Final = ", ".join(f"e.{column.strip()}" for column in EVENT_COLUMNS.split(","))
@@ -104,27 +103,6 @@ _ACCOUNT_DATA = """
     SELECT room, id, body, pos FROM account_data
     WHERE account = $1 AND pos <= $3 AND (pos > $2 OR room = ANY($4))
     ORDER BY pos"""
-_UNREAD = f"""
-    SELECT w.room, base.seq AS base, coalesce(at_base.notes, 0) AS base_notes, coalesce(last.notes, 0) AS notes,
-        array(
-            SELECT h.seq FROM highlights h WHERE h.account = $4 AND h.room = w.room AND h.seq > base.seq
-        ) AS highlights
-    FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS w(room, ref, joined)
-    LEFT JOIN LATERAL (
-        SELECT seq, notes FROM events e WHERE e.room = w.room AND e.pos <= $5 ORDER BY e.pos DESC LIMIT 1
-    ) last ON true
-    CROSS JOIN LATERAL (
-        SELECT greatest(
-            w.joined,
-            (SELECT max(r.seq) FROM receipts r WHERE r.room = w.room AND r.ref = w.ref
-                AND r.rtype IN ({ReceiptType.READ}, {ReceiptType.PRIVATE}) AND r.thread IN (0, {MAIN_THREAD})),
-            (SELECT e.seq FROM events e WHERE e.room = w.room AND e.sender = w.ref
-                AND e.seq > last.seq - {OWN_EVENTS_BACK_MAX} ORDER BY e.seq DESC LIMIT 1)
-        ) AS seq
-    ) base
-    LEFT JOIN LATERAL (
-        SELECT notes FROM events e WHERE e.room = w.room AND e.seq <= base.seq ORDER BY e.seq DESC LIMIT 1
-    ) at_base ON true"""
 _MARKER = """
     SELECT e.event_id FROM receipts r JOIN events e ON e.room = r.room AND e.seq = r.seq
     WHERE r.room = $1 AND r.ref = $2 AND r.rtype = $3 AND r.thread = 0"""
@@ -176,15 +154,6 @@ class AccountDataRow(Struct, frozen=True):
     room: RoomNo
     id: bytes
     body: bytes
-
-
-class UnreadRow(Struct, frozen=True):
-    """How far a person has read a room: up to `base`, at which its counter stood at `base_notes`."""
-
-    base: Seq
-    base_notes: int
-    notes: int
-    highlights: tuple[Seq, ...]
 
 
 class SummaryRow(Struct, frozen=True):
@@ -288,12 +257,9 @@ class SyncReads:
     async def unread(
         self, account: AccountNo, members: Iterable[tuple[RoomNo, MemberRef, Seq]], upto: Pos
     ) -> dict[RoomNo, UnreadRow]:
-        """How far the account has read each room (room, own ref, seq of the own join)."""
-        rows = await self._fetch(_UNREAD, *_columns(members, 3), account, upto)
-        return {
-            row["room"]: UnreadRow(row["base"], row["base_notes"], row["notes"], tuple(row["highlights"]))
-            for row in rows
-        }
+        """What the account has not read of each room (room, own ref, seq of the own join)."""
+        rows = await self._fetch(UNREAD, *_columns(members, 3), account, upto)
+        return {row["room"]: unread_row(row) for row in rows}
 
     async def summaries(self, rooms: Collection[RoomNo]) -> dict[RoomNo, SummaryRow]:
         """Who is in each room now. Cost: two statements, which read the rooms' members."""

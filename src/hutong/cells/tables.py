@@ -15,10 +15,12 @@ EVENTS = Table(
     "events",
     key="room, seq",
     # home, sender: of the content; value: the typed value of structural state (a membership, a visibility ...);
-    # notes: how many events up to this one notify by default; prev_seq: the state event that this one replaces.
+    # thread: the seq of its root, null in the main timeline; loud: see `Loud`; notes, shouts: how many events of the
+    # main timeline up to this one notify, and highlight for everybody; prev_seq: the state event that it replaces.
     envelope=(
         "room int8, seq int8, pos int8, event_id uuid, home int4, sender int8, skey int8 null, value int2 null, "
-        "rel_seq int8 null, minute int4, notes int4, prev_seq int8 null, redacted_by int8 null"
+        "rel_seq int8 null, thread int8 null, minute int4, loud int2, notes int4, shouts int4, prev_seq int8 null, "
+        "redacted_by int8 null"
     ),
     hashed="type int8, rel_type int8 null",
     indexes=(
@@ -28,6 +30,8 @@ EVENTS = Table(
         "CREATE INDEX events_by_relation ON events (room, rel_seq, rel_type, seq) WHERE rel_seq IS NOT NULL",
         "CREATE INDEX events_by_annotator ON events (room, rel_seq, sender) WHERE rel_type = 1",
         "CREATE INDEX events_in_threads ON events (room, seq) WHERE rel_type = 4",
+        # What is in threads, also by way of another event, latest first.
+        "CREATE INDEX events_beside_main ON events (room, seq) WHERE thread IS NOT NULL",
         # The history of every piece of state: "state at seq" is the last row at or before it.
         "CREATE INDEX events_of_state ON events (room, type, skey, seq) WHERE skey IS NOT NULL",
     ),

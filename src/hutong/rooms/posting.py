@@ -17,6 +17,7 @@ from hutong.cells.ops import ContentLive, StageContent
 from hutong.cells.records import Member, Txn, Words, pack, unpack
 from hutong.errors import BadParam, GivenUp, MatrixError, TooLarge
 from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, RoomNo, Seq, event_id_bytes, event_id_text, new_id
+from hutong.push.defaults import effect_of
 from hutong.rooms import event_types
 
 EVENT_BYTES_MAX = 65_536
@@ -24,10 +25,6 @@ ENVELOPE_BYTES = 700
 """What an event has beside content, type and state key: ids, sender, time, and room for `unsigned`."""
 TYPE_BYTES_MAX = 255
 ARRIVAL_WAIT_S = 5.0
-MENTIONS_MAX = 100
-_NOTIFYING = frozenset(
-    {event_types.MESSAGE, event_types.ENCRYPTED, event_types.CALL_INVITE, event_types.POLL_START, event_types.TOMBSTONE}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +183,7 @@ def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Ce
     """The event as the room's home gets it: what it must know beside the words is read out of them here."""
     relates_to, relation = _relation(said.content)
     code = event_types.code_of(said.type)
-    notify = (
-        code in _NOTIFYING
-        and (said.state_key is None or code == event_types.TOMBSTONE)
-        and relation != "m.replace"
-        and said.content.get("msgtype") != "m.notice"
-    )
+    effect = effect_of(said.type, said.state_key, said.content)
     return Draft(
         event_id=event_id,
         home=member.home,
@@ -201,12 +193,13 @@ def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Ce
         target=None if said.target is None else said.target.ref,
         target_home=None if said.target is None else said.target.home,
         own_state_key=said.own_state_key,
-        notify=notify,
+        loud=int(effect.loud),  # the driver takes a flag for a list
+        mentions_room=effect.mentions_room,
         relates_to=relates_to,
         relation=relation,
         edits=isinstance(said.content.get("m.new_content"), dict) or code == event_types.ENCRYPTED,
         redacts=said.redacts,
-        mentions=_mentions(said.content),
+        mentions=effect.named,
         authoriser=said.authoriser,
     )
 
@@ -220,13 +213,6 @@ def _relation(content: dict[str, Any]) -> tuple[bytes | None, str | None]:
         return None, None
     raw = event_id_bytes(related)
     return (None, None) if raw is None else (raw, rel_type)
-
-
-def _mentions(content: dict[str, Any]) -> tuple[str, ...]:
-    mentions = content.get("m.mentions")
-    named = mentions.get("user_ids") if isinstance(mentions, dict) else None
-    user_ids = named[:MENTIONS_MAX] if isinstance(named, list) else []
-    return tuple(dict.fromkeys(id for id in user_ids if isinstance(id, str)))
 
 
 def check_size(said: Said) -> None:

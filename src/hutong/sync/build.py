@@ -13,6 +13,7 @@ from hutong.cells.codes import LogKind, ReceiptType
 from hutong.cells.records import Event, ReceiptRow, Record
 from hutong.cells.sync_reads import Moment, SyncReads
 from hutong.cells.tail import Tail
+from hutong.cells.unread_reads import MAIN
 from hutong.cells.view import Lru
 from hutong.ids import MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import MEMBER, Membership
@@ -55,6 +56,7 @@ class Look:
     pieces: dict[bytes, Piece] = field(default_factory=dict)
     related: dict[tuple[RoomNo, Seq], Event] = field(default_factory=dict)
     receipt_events: dict[tuple[RoomNo, Seq], bytes] = field(default_factory=dict)
+    """The ids of the events at which receipts stand, and of the roots of threads."""
     names: dict[tuple[RoomNo, MemberRef], str] = field(default_factory=dict)
     windows: dict[RoomNo, list[Record]] = field(default_factory=dict)
     """What the tail told of each room."""
@@ -248,11 +250,12 @@ class Builder:
         await self._state(look, told)
         joined = [news for news in told if news.section is Section.JOIN]
         await self._receipts(look, joined)
+        await self._unread(look, joined)
+        await self._receipt_events(look, joined)
         self._typists(look, joined)
         await self._summaries(look, joined)
         await self._lazy_members(look, told)
         await self._read_pieces(look, (event for news in told for event in news.state))
-        await self._unread(look, joined)
         await self._related(look)
 
     async def _state(self, look: Look, told: list[News]) -> None:
@@ -335,10 +338,9 @@ class Builder:
             for news in joined:
                 if not news.from_tail:
                     news.receipts = found.get(news.own.room, ())
-        await self._receipt_events(look, joined)
 
     async def _receipt_events(self, look: Look, joined: list[News]) -> None:
-        """The ids of the events at which receipts stand, and of the roots of their threads."""
+        """Find the ids of the events at which receipts stand, and of the roots of threads."""
         missing = []
         for news in joined:
             here = {
@@ -346,12 +348,14 @@ class Builder:
                 for record in look.windows.get(news.own.room, ())
                 if record.event is not None
             }
-            for row in news.receipts:
-                for seq in (row.seq, Seq(row.thread)) if row.thread > 0 else (row.seq,):
-                    if seq in here:
-                        look.receipt_events[news.own.room, seq] = here[seq]
-                    else:
-                        missing.append((news.own.room, seq))
+            seqs = {row.seq for row in news.receipts} | {Seq(row.thread) for row in news.receipts if row.thread > 0}
+            if look.ask.filter.timeline.threads and news.unread is not None:
+                seqs.update(Seq(line) for line in unread.by_line(news.unread) if line != MAIN)
+            for seq in seqs:
+                if seq in here:
+                    look.receipt_events[news.own.room, seq] = here[seq]
+                else:
+                    missing.append((news.own.room, seq))
         if missing:
             found = await self._reads.events_at(dict.fromkeys(missing))
             look.receipt_events |= {place: event.env.event_id for place, event in found.items()}
@@ -398,14 +402,14 @@ class Builder:
                 asked.append((own.room, own.ref, news.moment.seq))
             else:
                 own.unread, own.unread_at = row, look.upto
-                news.unread = unread.counts(row)
+                news.unread = row
         if not asked:
             return
         found = await self._reads.unread(look.session.account, asked, look.upto)
         for news in joined:
             if news.unread is None and news.own.room in found:
-                news.own.unread, news.own.unread_at = found[news.own.room], look.upto
-                news.unread = unread.counts(found[news.own.room])
+                news.unread = news.own.unread = found[news.own.room]
+                news.own.unread_at = look.upto
 
     async def _related(self, look: Look) -> None:
         """The events that were replaced by state in a timeline, and the redactions of what is redacted."""

@@ -8,7 +8,8 @@ from typing import Final
 from msgspec import Struct
 
 from hutong.cells.records import Envelope, Event, ReceiptRow
-from hutong.cells.sync_reads import HEROES_MAX, Histories, Moment, SummaryRow, UnreadRow
+from hutong.cells.sync_reads import HEROES_MAX, Histories, Moment, SummaryRow
+from hutong.cells.unread_reads import UnreadRow
 from hutong.ids import HomeNo, MemberRef, Pos, RoomNo, Seq
 from hutong.rooms.event_types import Membership
 from hutong.sync.filters import Filter
@@ -119,8 +120,7 @@ class News:
     typists: list[MemberRef] | None = None
     account_data: list[bytes] = field(default_factory=list)
     summary: SummaryRow | None = None
-    unread: tuple[int, int] | None = None
-    """Notifications, highlights."""
+    unread: UnreadRow | None = None
     histories: Histories | None = None
     stripped: Sequence[bytes] = ()
     from_tail: bool = False

@@ -10,11 +10,12 @@ import msgspec
 
 from hutong.cells.codes import MAIN_THREAD, ReceiptType
 from hutong.cells.records import Event, Words
+from hutong.cells.unread_reads import MAIN, UnreadRow
 from hutong.ids import DeviceNo, MemberRef, RoomNo, Seq, event_id_text
 from hutong.rooms import render
 from hutong.rooms.event_filter import Matcher
 from hutong.rooms.event_types import Membership
-from hutong.sync import timeline
+from hutong.sync import timeline, unread
 from hutong.sync.build import Look
 from hutong.sync.model import News, Section
 from hutong.sync.pieces import Piece
@@ -89,15 +90,26 @@ class Assembler:
         if news.summary is not None:
             parts.append(self._summary(news))
         if news.unread is not None:
-            notifications, highlights = news.unread
-            parts.append(
-                b'"unread_notifications":{"notification_count":%d,"highlight_count":%d}' % (notifications, highlights)
-            )
+            parts += self._unread(news, news.unread)
         return b"{" + b",".join(parts) + b"}"
 
     def _state(self, events: list[bytes]) -> bytes:
         key = b'"state_after"' if self._look.ask.state_after else b'"state"'
         return key + b':{"events":[' + b",".join(events) + b"]}"
+
+    def _unread(self, news: News, row: UnreadRow) -> list[bytes]:
+        if not self._look.ask.filter.timeline.threads:
+            return [b'"unread_notifications":' + _counts(unread.counts(row))]
+        lines = unread.by_line(row)
+        parts = [b'"unread_notifications":' + _counts(lines.pop(MAIN))]
+        threads = [
+            b'"' + event_id_text(root).encode() + b'":' + _counts(counts)
+            for line, counts in lines.items()
+            if (root := self._look.receipt_events.get((news.own.room, Seq(line)))) is not None
+        ]
+        if threads:
+            parts.append(b'"unread_thread_notifications":{' + b",".join(threads) + b"}")
+        return parts
 
     def _cleared(self, news: News) -> bool:
         """Whether an own marker moved: the counts are news even when the receipt itself is filtered out."""
@@ -240,3 +252,7 @@ class Assembler:
             for room, type, content in self._look.account_data
             if room == 0 and not matcher.nothing and matcher.admits(type, self._look.me, content)
         ]
+
+
+def _counts(counts: unread.Counts) -> bytes:
+    return b'{"notification_count":%d,"highlight_count":%d}' % (counts.notifications, counts.highlights)

@@ -1,53 +1,114 @@
-"""Unread counts from a cumulative counter: what a room's events notify of beyond what the reader has read.
+"""What somebody has not read of a room, as a number: of what notifies them and of what highlights for them.
 
-Every event carries how many events of its room notify by default, itself included (`notes`). The count is the
-difference between the last event and the one read up to: a receipt, an own event, or the own join, whichever is latest.
+A room has several lines: its main timeline, and its threads. A receipt without a thread clears all of them up to its
+event, one for a thread only that, and so does an own event for the line that it stands in.
+Source: Client-Server API v1.19, "Receiving notifications", "Threaded read receipts".
 """
 
 from collections.abc import Iterable
+from typing import Final
 
-from hutong.cells.codes import MAIN_THREAD, ReceiptType
-from hutong.cells.records import Record
-from hutong.cells.sync_reads import UnreadRow
+from msgspec import Struct, structs
+
+from hutong.cells.codes import MAIN_THREAD, Loud, ReceiptType
+from hutong.cells.records import Envelope, ReceiptRow, Record
+from hutong.cells.unread_reads import MAIN, Line, UnreadRow
 from hutong.ids import MemberRef, Seq
 
-_MENTIONS = b'"m.mentions"'
-_CLEARING = (ReceiptType.READ, ReceiptType.PRIVATE)
-UNTHREADED = 0
+RECENT_MAX: Final = 100
+_CLEARING: Final = (ReceiptType.READ, ReceiptType.PRIVATE)
+UNTHREADED: Final = 0
 
 
-def counts(row: UnreadRow) -> tuple[int, int]:
-    """Notifications and highlights. A highlight notifies too."""
-    highlights = len(row.highlights)
-    return max(row.notes - row.base_notes, highlights, 0), highlights
+class Counts(Struct, frozen=True):
+    """Notifications, and how many of them are highlights."""
+
+    notifications: int
+    highlights: int
 
 
-def _may_mention(content: bytes, me: bytes | None) -> bool:
-    """Whether an event with this content may highlight for the reader; false only when it certainly does not."""
-    if _MENTIONS not in content:
-        return False
-    return me is None or me in content or b'"room"' in content or b"\\" in content  # an escape may hide a name
+def counts(row: UnreadRow) -> Counts:
+    """Of the whole room."""
+    each = by_line(row).values()
+    return Counts(sum(line.notifications for line in each), sum(line.highlights for line in each))
+
+
+def by_line(row: UnreadRow) -> dict[int, Counts]:
+    """Of the main timeline, and of each thread in which there are any, by its root."""
+    found = {}
+    for number, line in row.lines.items():
+        named = [mention for mention in row.named if mention.line == number]
+        notes = line.notes + sum(not mention.noted for mention in named)
+        if notes or number == MAIN:
+            found[number] = Counts(notes, line.shouts + len(named))
+    return found
 
 
 def rolled(row: UnreadRow, records: Iterable[Record], ref: MemberRef, user_id: str | None) -> UnreadRow | None:
     """`row` after `records` of its room, as `ref` reads it; None when only the tables can tell."""
     me = None if user_id is None else user_id.encode()
-    notes_at: dict[Seq, int] = {}
-    base, base_notes, notes, highlights = row.base, row.base_notes, row.notes, row.highlights
+    now: UnreadRow | None = row
     for record in records:
-        if record.event is not None:
+        if now is not None and record.event is not None:
             env = record.event.env
-            notes_at[env.seq] = notes = env.notes
-            if env.sender == ref:
-                base, base_notes, highlights = env.seq, env.notes, ()
-            elif record.words is None or _may_mention(record.words.json, me):
-                return None  # the table of highlights knows
+            content = None if record.words is None else record.words.json
+            now = _after(now, env, ref, may_name=bool(env.loud & Loud.NAMES) and _may_name(content, me))
         for receipt in record.receipts:
-            if receipt.ref != ref or receipt.rtype not in _CLEARING or receipt.thread not in {UNTHREADED, MAIN_THREAD}:
-                continue
-            if receipt.seq > base:
-                if receipt.seq not in notes_at:
-                    return None
-                base, base_notes = receipt.seq, notes_at[receipt.seq]
-                highlights = tuple(seq for seq in highlights if seq > base)
-    return UnreadRow(base, base_notes, notes, highlights)
+            if now is not None and receipt.ref == ref and receipt.rtype in _CLEARING:
+                now = _cleared(now, receipt)
+    return now
+
+
+def _may_name(content: bytes | None, me: bytes | None) -> bool:
+    """Whether an event with this content may name the reader; false only when it certainly does not."""
+    if content is None or me is None:
+        return True
+    return me in content or b"\\" in content  # an escape may hide a name
+
+
+def _after(row: UnreadRow, env: Envelope, ref: MemberRef, *, may_name: bool) -> UnreadRow | None:
+    """`row` after an event."""
+    number = MAIN if env.thread is None else env.thread
+    line = row.lines.get(number) or Line(row.base)
+    if env.sender == ref:
+        lines = {**row.lines, number: Line(env.seq, sure=env.seq)}
+        return UnreadRow(row.base, lines, tuple(mention for mention in row.named if mention.line != number))
+    if env.seq <= max(line.base, row.base):
+        return row
+    if may_name:
+        return None  # the table of highlights knows
+    if not env.loud & Loud.NOTIFIES:
+        return row
+    recent, sure = (*line.recent, (env.seq, env.loud)), line.sure
+    if len(recent) > RECENT_MAX:
+        sure, recent = recent[0][0], recent[1:]
+    shouts = line.shouts + bool(env.loud & Loud.SHOUTS)
+    line = structs.replace(line, notes=line.notes + 1, shouts=shouts, sure=sure, recent=recent)
+    return structs.replace(row, lines={**row.lines, number: line})
+
+
+def _cleared(row: UnreadRow, receipt: ReceiptRow) -> UnreadRow | None:
+    """`row` after an own receipt."""
+    lines = dict(row.lines)
+    if receipt.thread == UNTHREADED:
+        numbers = list(lines)
+    else:
+        numbers = [MAIN if receipt.thread == MAIN_THREAD else receipt.thread]
+    for number in numbers:
+        line = _read(lines.get(number) or Line(row.base), receipt.seq)
+        if line is None:
+            return None
+        lines[number] = line
+    base = max(row.base, receipt.seq) if receipt.thread == UNTHREADED else row.base
+    named = tuple(mention for mention in row.named if mention.seq > lines[mention.line].base)
+    return UnreadRow(base, lines, named)
+
+
+def _read(line: Line, upto: Seq) -> Line | None:
+    if upto <= line.base:
+        return line
+    if upto < line.sure and line.notes > len(line.recent):
+        return None  # it may lie in the middle of what nobody remembers one by one
+    recent = tuple((seq, loud) for seq, loud in line.recent if seq > upto)
+    shouts = sum(bool(loud & Loud.SHOUTS) for _, loud in recent)
+    return Line(upto, len(recent), shouts, max(line.sure, upto), recent)

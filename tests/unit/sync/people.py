@@ -16,12 +16,12 @@ ROOM_ID = "!abc:cn.localhost"
 
 def envelope(
     seq: int, type: TypeCode = MESSAGE, sender: MemberRef = BOB, *, skey: int | None = None, value: int | None = None,
-    notes: int = 0,
+    notes: int = 0, loud: int = 0, thread: int | None = None,
 ) -> Envelope:  # fmt: skip
     return Envelope(
         room=ROOM, seq=Seq(seq), event_id=seq.to_bytes(16, "big"), home=HomeNo(1), sender=sender, type=type,
         skey=None if skey is None else StateKeyCode(skey), value=value, rel_seq=None, rel_type=None, minute=Minute(1),
-        notes=notes, prev_seq=None, redacted_by=None,
+        notes=notes, prev_seq=None, redacted_by=None, loud=loud, thread=None if thread is None else Seq(thread),
     )  # fmt: skip
 
 

@@ -1,66 +1,93 @@
-from hutong.cells.codes import MAIN_THREAD, ReceiptType
-from hutong.cells.sync_reads import UnreadRow
+from hutong.cells.codes import MAIN_THREAD, Loud, ReceiptType
+from hutong.cells.records import Record
+from hutong.cells.unread_reads import MAIN, Line, Named, UnreadRow
 from hutong.ids import Seq
-from hutong.sync.unread import counts, rolled
+from hutong.sync.unread import RECENT_MAX, Counts, by_line, counts, rolled
 from tests.unit.sync.people import ALICE, BOB, receipt, record
 
 ME = "@alice:cn"
-AT_FIVE = UnreadRow(Seq(5), 3, 3, ())
+AT_FIVE = UnreadRow(Seq(5), {MAIN: Line(Seq(5), sure=Seq(5))})
+NOTE, SHOUT, NAMING = Loud.NOTIFIES, Loud.NOTIFIES | Loud.SHOUTS, Loud.NOTIFIES | Loud.NAMES
+
+
+def noted(seq: int, **more: int) -> Record:
+    return record(seq, b"{}", loud=NOTE, **more)
+
+
+def after(row: UnreadRow, *records: Record) -> Counts:
+    rolled_on = rolled(row, records, ALICE, ME)
+    assert rolled_on is not None
+    return counts(rolled_on)
 
 
 def test_messages_of_others_add_up() -> None:
-    row = rolled(AT_FIVE, [record(6, notes=4), record(7, notes=5)], ALICE, ME)
-    assert row is not None
-    assert counts(row) == (2, 0)
+    assert after(AT_FIVE, noted(6), record(7), noted(8)) == Counts(2, 0)
 
 
-def test_an_own_message_clears_all_before_it() -> None:
-    row = rolled(AT_FIVE, [record(6, notes=4), record(7, notes=5, sender=ALICE), record(8, notes=6)], ALICE, ME)
-    assert row is not None
-    assert counts(row) == (1, 0)
-    assert row.base == 7
+def test_an_own_message_clears_the_line_it_stands_in() -> None:
+    assert after(AT_FIVE, noted(6), noted(7, sender=ALICE), noted(8)) == Counts(1, 0)
+    assert after(AT_FIVE, noted(6), noted(7, thread=2), noted(8, thread=2, sender=ALICE)) == Counts(1, 0)
+    assert after(AT_FIVE, noted(6, thread=2), noted(7, sender=ALICE)) == Counts(1, 0)
 
 
 def test_a_receipt_clears_up_to_its_event_and_not_beyond() -> None:
-    said = [record(6, notes=4), record(7, notes=5)]
-    row = rolled(AT_FIVE, [*said, receipt(90, ALICE, 6, ReceiptType.PRIVATE)], ALICE, ME)
-    assert row is not None
-    assert counts(row) == (1, 0)
+    said = [noted(6), noted(7)]
+    assert after(AT_FIVE, *said, receipt(90, ALICE, 6, ReceiptType.PRIVATE)) == Counts(1, 0)
     for moved in (
         receipt(90, BOB, 7, ReceiptType.READ),
         receipt(90, ALICE, 7, ReceiptType.FULLY_READ),
         receipt(90, ALICE, 7, ReceiptType.READ, thread=6),
         receipt(90, ALICE, 5, ReceiptType.READ),
     ):
-        row = rolled(AT_FIVE, [*said, moved], ALICE, ME)
-        assert row is not None
-        assert counts(row) == (2, 0), moved
-    row = rolled(AT_FIVE, [*said, receipt(90, ALICE, 7, ReceiptType.READ, MAIN_THREAD)], ALICE, ME)
+        assert after(AT_FIVE, *said, moved) == Counts(2, 0), moved
+    assert after(AT_FIVE, *said, receipt(90, ALICE, 7, ReceiptType.READ, MAIN_THREAD)) == Counts(0, 0)
+
+
+def test_a_receipt_for_a_thread_clears_that_thread_only() -> None:
+    row = rolled(AT_FIVE, [noted(6), noted(7, thread=2), noted(8, thread=2), noted(9, thread=3)], ALICE, ME)
     assert row is not None
-    assert counts(row) == (0, 0)
+    assert by_line(row) == {MAIN: Counts(1, 0), 2: Counts(2, 0), 3: Counts(1, 0)}
+    assert after(row, receipt(90, ALICE, 7, ReceiptType.READ, thread=2)) == Counts(3, 0)
+    assert after(row, receipt(90, ALICE, 9, ReceiptType.READ, MAIN_THREAD)) == Counts(3, 0)
+    assert after(row, receipt(90, ALICE, 8, ReceiptType.READ)) == Counts(1, 0), "all up to 8, wherever it is"
 
 
-def test_a_receipt_at_an_event_that_the_tail_lacks_needs_the_tables() -> None:
-    row = UnreadRow(Seq(5), 3, 9, (Seq(8),))
+def test_a_receipt_in_the_midst_of_what_only_the_tables_know_needs_them() -> None:
+    row = UnreadRow(Seq(5), {MAIN: Line(Seq(5), notes=4, sure=Seq(9))})
     assert rolled(row, [receipt(90, ALICE, 7, ReceiptType.READ)], ALICE, ME) is None
+    assert after(row, noted(10), receipt(90, ALICE, 9, ReceiptType.READ)) == Counts(1, 0)
 
 
-def test_a_mention_needs_the_tables_and_a_cleared_one_is_gone() -> None:
-    assert rolled(AT_FIVE, [record(6, b'{"m.mentions":{"user_ids":["@alice:cn"]}}', notes=4)], ALICE, ME) is None
-    for content in (b'{"m.mentions":{"room":true}}', b'{"m.mentions":{"user_ids":["\\u0040alice:cn"]}}'):
-        assert rolled(AT_FIVE, [record(6, content, notes=4)], ALICE, ME) is None
-    row = rolled(UnreadRow(Seq(5), 3, 4, (Seq(6),)), [record(7, notes=5, sender=ALICE)], ALICE, ME)
+def test_only_the_last_unread_events_are_remembered_one_by_one() -> None:
+    many = [noted(seq) for seq in range(6, 6 + RECENT_MAX + 10)]
+    row = rolled(AT_FIVE, many, ALICE, ME)
     assert row is not None
-    assert counts(row) == (0, 0)
+    assert len(row.lines[MAIN].recent) == RECENT_MAX
+    assert counts(row) == Counts(RECENT_MAX + 10, 0)
+    assert rolled(row, [receipt(90, ALICE, 7, ReceiptType.READ)], ALICE, ME) is None
+    assert after(row, receipt(90, ALICE, 16, ReceiptType.READ)) == Counts(RECENT_MAX - 1, 0)
 
 
-def test_a_mention_of_somebody_else_needs_no_table() -> None:
-    said = [record(6, b'{"m.mentions":{"user_ids":["@carol:ru"]}}', notes=4)]
-    row = rolled(AT_FIVE, said, ALICE, ME)
-    assert row is not None
-    assert counts(row) == (1, 0)
+def test_what_arrives_late_and_is_read_already_is_not_counted() -> None:
+    assert after(AT_FIVE, receipt(90, ALICE, 8, ReceiptType.READ), noted(7), noted(9)) == Counts(1, 0)
+
+
+def test_a_naming_event_needs_the_tables_and_a_cleared_one_is_gone() -> None:
+    mention = b'{"m.mentions":{"user_ids":["@alice:cn"]}}'
+    for content in (mention, b'{"m.mentions":{"user_ids":["\\u0040alice:cn"]}}'):
+        assert rolled(AT_FIVE, [record(6, content, loud=NAMING)], ALICE, ME) is None
+    row = UnreadRow(Seq(5), {MAIN: Line(Seq(5), 1)}, (Named(Seq(6), MAIN, noted=True),))
+    assert counts(row) == Counts(1, 1)
+    assert after(row, noted(7, sender=ALICE)) == Counts(0, 0)
+    assert after(row, receipt(90, ALICE, 6, ReceiptType.READ)) == Counts(0, 0)
+
+
+def test_somebody_elses_name_or_a_shout_needs_no_table() -> None:
+    said = [record(6, b'{"m.mentions":{"user_ids":["@carol:ru"]}}', loud=NAMING)]
+    assert after(AT_FIVE, *said) == Counts(1, 0)
     assert rolled(AT_FIVE, said, ALICE, None) is None, "nobody knows who the reader is"
+    assert after(AT_FIVE, record(6, b'{"m.mentions":{"room":true}}', loud=SHOUT)) == Counts(1, 1)
 
 
-def test_a_highlight_that_the_counter_does_not_know_still_notifies() -> None:
-    assert counts(UnreadRow(Seq(5), 3, 3, (Seq(6),))) == (1, 1)
+def test_a_highlight_of_which_nobody_else_is_notified_still_notifies() -> None:
+    assert counts(UnreadRow(Seq(5), {MAIN: Line(Seq(5))}, (Named(Seq(6), MAIN, noted=False),))) == Counts(1, 1)

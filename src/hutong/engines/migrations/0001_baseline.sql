@@ -17,6 +17,7 @@ CREATE TABLE events (
     sender int8 NOT NULL,
     skey int8,
     rel_seq int8,
+    thread int8,
     prev_seq int8,
     redacted_by int8,
     type int8 NOT NULL,
@@ -24,7 +25,9 @@ CREATE TABLE events (
     home int4 NOT NULL,
     minute int4 NOT NULL,
     notes int4 NOT NULL,
+    shouts int4 NOT NULL,
     value int2,
+    loud int2 NOT NULL,
     event_id uuid NOT NULL,
     PRIMARY KEY (room, seq)
 );
@@ -33,6 +36,7 @@ CREATE INDEX events_by_pos ON events (room, pos);
 CREATE INDEX events_by_relation ON events (room, rel_seq, rel_type, seq) WHERE rel_seq IS NOT NULL;
 CREATE INDEX events_by_annotator ON events (room, rel_seq, sender) WHERE rel_type = 1;
 CREATE INDEX events_in_threads ON events (room, seq) WHERE rel_type = 4;
+CREATE INDEX events_beside_main ON events (room, seq) WHERE thread IS NOT NULL;
 CREATE INDEX events_of_state ON events (room, type, skey, seq) WHERE skey IS NOT NULL;
 
 CREATE TABLE state (
