@@ -49,6 +49,8 @@ from hutong.cells.names import People
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tokens import Tokens
 from hutong.config import Config
+from hutong.directory import api as directory_api
+from hutong.directory.api import CellDirectory
 from hutong.engines.databases import AWAY, Database, open_database
 from hutong.engines.node_lock import NodeLock
 from hutong.engines.postgres import EmbeddedPostgres
@@ -94,7 +96,7 @@ from hutong.vault.vault import Vault
 
 log = logging.getLogger(__name__)
 
-ERASURES_EVERY_S = 60.0
+FINISH_EVERY_S = 60.0
 LOCAL_HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 - to write an address, not to bind one
 Random = Callable[[int], bytes]
 Clock = Callable[[], float]
@@ -107,6 +109,7 @@ class Slices:
     cell: Cell
     accounts: CellAccounts
     rooms: rooms_api.CellRooms
+    directory: CellDirectory
     receipts: Receipts
     typing: TypingNotices
     keys: keys_api.CellKeys
@@ -161,7 +164,7 @@ class Node:
         for slices in self.slices.values():
             await slices.cell.start()
             on_stop.push_async_callback(slices.cell.stop)
-        await self._finish_erasures()
+        await self._finish_interrupted()
         await self._listen(now, random)
 
     async def _databases(self) -> dict[CellNo, Database]:
@@ -234,8 +237,10 @@ class Node:
         # Rooms and membership.
         access, posting, show = Access(cell), Posting(cell), Show(cell)
         restricted = RestrictedJoins(cell)
-        memberships = Memberships(cell, access, posting, restricted, accounts.profile_of, accounts.user_id)
-        rooms = Rooms(cell, access, posting, show, tokens, accounts.user_id)
+        finding = CellDirectory.of(cell, access, subkey(root_key, "directory tokens"))
+        aliases = finding.aliases
+        memberships = Memberships(cell, access, posting, restricted, aliases, accounts.profile_of, accounts.user_id)
+        rooms = Rooms(cell, access, posting, show, aliases, tokens, accounts.user_id)
 
         # Receipts, typing, sync.
         sync_reads = SyncReads(database.pool)
@@ -290,7 +295,7 @@ class Node:
         computed: dict[str, Computed] = {"m.push_rules": push_rules, "m.fully_read": receipts.fully_read}
         account_data = AccountData(AccountDataLog(cell.writer, cell.reads), vault, blind, computed, now, random)
         erasure = Erasure(
-            store, accounts, login_sessions, keystore, vault, Departure(cell, memberships), now, random,
+            store, accounts, login_sessions, keystore, vault, Departure(cell, memberships, aliases), now, random,
             grace_hours=self.config.erasure_grace_hours,
         )  # fmt: skip
         await erasure.mark_destroyed()
@@ -323,23 +328,30 @@ class Node:
                 filters=Filters(store, vault, blind, parse_filter, now, random),
                 erasure=erasure,
             ),
-            rooms=rooms_api.CellRooms(rooms, Creation(cell, accounts.profile_of), memberships),
+            rooms=rooms_api.CellRooms(
+                rooms, Creation(cell, aliases, finding.opening, accounts.profile_of), memberships
+            ),
+            directory=finding,
             receipts=receipts,
             typing=typing,
             keys=keys_api.CellKeys(keys, CrossSigning(keys, key_store), changes),
             sync=sync,
         )
 
-    async def _finish_erasures(self) -> None:
-        """Take up erasures that a stop interrupted, now and then again."""
+    async def _finish_interrupted(self) -> None:
+        """Take up erasures and aliases that a stop interrupted, now and then again."""
 
         async def resume() -> None:
             while True:
                 for slices in self.slices.values():
-                    await slices.accounts.erasure.resume()
-                await asyncio.sleep(ERASURES_EVERY_S)
+                    try:
+                        await slices.accounts.erasure.resume()
+                        await slices.directory.aliases.settle()
+                    except Exception:
+                        log.exception("cell %s: what was interrupted could not be finished", slices.cell.number)
+                await asyncio.sleep(FINISH_EVERY_S)
 
-        task = asyncio.get_running_loop().create_task(resume(), name="erasures")
+        task = asyncio.get_running_loop().create_task(resume(), name="interrupted")
         self._closing.callback(task.cancel)
 
     async def _listen(self, now: Clock, random: Random) -> None:
@@ -413,6 +425,10 @@ class Node:
                 unstable_features={}, interactive=interactive, random=random,
             ),
             *rooms_api.routes(rooms),
+            *directory_api.routes(
+                {number: each.directory for number, each in slices.items()},
+                lambda region: homes.asking(region).number,
+            ),
             *membership_api.routes({number: each.memberships for number, each in rooms.items()}),
             *receipts_api.routes({number: each.receipts for number, each in slices.items()}),
             *typing_api.routes({number: each.typing for number, each in slices.items()}, user_id),

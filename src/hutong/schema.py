@@ -4,11 +4,12 @@ from pathlib import Path
 
 from hutong.accounts import store as accounts
 from hutong.cells import tables as cells
+from hutong.directory import store as directory
 from hutong.engines import migrations
 from hutong.engines.tables import Table
 from hutong.keys import store as keys
 
-TABLES: tuple[Table, ...] = (*cells.ALL, *accounts.ALL, *keys.ALL)
+TABLES: tuple[Table, ...] = (*cells.ALL, *accounts.ALL, *directory.ALL, *keys.ALL)
 
 BASELINE = Path(migrations.__file__).with_name("migrations") / "0001_baseline.sql"
 

@@ -166,6 +166,13 @@ CREATION: Json = {
     "initial_state": [{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "public"}}],
     "power_level_content_override": {"users": {}, "events": {"a": 1}},
 }
+LISTING: Json = {
+    "limit": 5,
+    "since": None,
+    "filter": {"generic_search_term": "a", "room_types": [None, "m.space"]},
+    "include_all_networks": False,
+    "third_party_instance_id": None,
+}
 ABOUT: Json = {"user_id": "@bob:eu.localhost", "reason": "r"}
 
 SIGNATURES: Json = {"@alice:cn.localhost": {"ed25519:D": "s"}}
@@ -276,6 +283,15 @@ TABLE = [
     Endpoint("POST", f"{ROOM}/leave", {"reason": "r"}, spends=True),
     Endpoint("POST", f"{ROOM}/forget", {"a": 1}, spends=True),
     Endpoint("POST", f"{ROOM}/invite", ABOUT),
+    Endpoint("GET", f"{ROOM}/aliases"),
+    Endpoint("GET", f"{V3}/directory/room/{{room_alias}}", anonymous=True),
+    Endpoint("PUT", f"{V3}/directory/room/{{room_alias}}", {"room_id": "!a"}),
+    Endpoint("DELETE", f"{V3}/directory/room/{{room_alias}}"),
+    Endpoint("GET", f"{V3}/directory/list/room/{{room_id}}", anonymous=True),
+    Endpoint("PUT", f"{V3}/directory/list/room/{{room_id}}", {"visibility": "private"}),
+    Endpoint("GET", f"{V3}/publicRooms", None, {"limit": "5", "since": "", "server": "eu.localhost"}, anonymous=True),
+    Endpoint("POST", f"{V3}/publicRooms", LISTING, {"server": "eu.localhost"}),
+    _state("m.room.canonical_alias", {"alias": None, "alt_aliases": []}),
     Endpoint("POST", f"{ROOM}/kick", ABOUT, spends=True),
     Endpoint("POST", f"{ROOM}/ban", ABOUT, spends=True),
     Endpoint("POST", f"{ROOM}/unban", ABOUT),
@@ -412,6 +428,7 @@ class Attacker:
             "tag": "u.t",
             "filter_id": "f",
             "device_id": self.alice.device_id,
+            "room_alias": f"#h{self.n}:cn.localhost",
             "receipt_type": "m.read",
             "kind": "override",
             "rule_id": ".m.rule.master",

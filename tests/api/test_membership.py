@@ -223,5 +223,5 @@ async def test_strangers_learn_nothing(alice: Client, carol: Client, verb: str) 
 
 
 async def test_an_alias_that_nobody_gave_is_not_found(alice: Client) -> None:
-    with refused("M_NOT_FOUND", status=404):
-        await alice.join("#nowhere:cn.localhost")
+    with refused("M_NOT_FOUND", naming="roomIdOrAlias", status=404):
+        await alice.ok("POST", path("join", "#nowhere:cn.localhost"), {})

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import asyncpg
@@ -44,7 +44,7 @@ from hutong.cells.missed import MissedRows
 from hutong.cells.names import Names, People
 from hutong.cells.ops import ContentLive, ContentVoid, TellErased, VoidEvent
 from hutong.cells.reads import Reads
-from hutong.cells.records import Envelope
+from hutong.cells.records import Envelope, Record
 from hutong.cells.replication import Replication
 from hutong.cells.retention import Retention
 from hutong.cells.tail import Tail
@@ -120,7 +120,7 @@ class Cell:
             now=lambda: self.minute,
             out_floor=rev.restored << OUT_BITS_PER_MINUTE,
         )
-        self.writer = Writer(self.number, connect, self.memory, self.tail, self._committed, self.view.clear)
+        self.writer = Writer(self.number, connect, self.memory, self.tail, self._committed, self._started_over)
         self.replication = Replication(
             home=self.home,
             directory=directory,
@@ -136,6 +136,10 @@ class Cell:
         self.deciding = Decisions()
         self.on_erased: list[Callable[[RoomNo, MemberRef], None]] = []
         """Each drops what it keeps in memory of a person in a room."""
+        self.on_committed: list[Callable[[Sequence[Record]], None]] = []
+        """Each hears of the records of every batch in the step that publishes it, after `view` has."""
+        self.on_started_over: list[Callable[[], None]] = []
+        """Each hears that batches were missed."""
         self._chores: list[asyncio.Task[None]] = []
         self._forgetting: set[asyncio.Task[None]] = set()
 
@@ -174,10 +178,17 @@ class Cell:
             self.words.drop(event_id)
         self.view.committed(batch)
         self.replication.committed(batch)
+        for heard in self.on_committed:
+            heard(batch.records)
         for room, ref in batch.erased:
             task = asyncio.get_running_loop().create_task(self.forget_person(room, ref))
             self._forgetting.add(task)
             task.add_done_callback(self._forgetting.discard)
+
+    def _started_over(self) -> None:
+        self.view.clear()
+        for forget in self.on_started_over:
+            forget()
 
     async def ref(self, user_id: str, room: RoomNo, *, make: bool = True) -> RefReply | None:
         """The ref of a person in a room, see `Names.refs`. Raises: RegionAway."""

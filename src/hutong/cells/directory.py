@@ -32,6 +32,9 @@ class Directory:
         """The region in which a person with this user id would be at home."""
         return self._by_server.get(user_id.partition(":")[2])
 
+    def regions(self) -> list[Region]:
+        return list(self._regions.values())
+
     def cells(self) -> list[CellNo]:
         return list(self._by_cell)
 

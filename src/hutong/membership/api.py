@@ -9,7 +9,7 @@ from falcon.asgi import Request, Response
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from hutong.errors import MatrixError
+from hutong.errors import BadParam, MatrixError
 from hutong.http.request import EMPTY, Caller, body, caller, query_texts
 from hutong.ids import CellNo
 from hutong.membership.service import Memberships
@@ -45,12 +45,15 @@ Cells = Mapping[CellNo, Memberships]
 
 @dataclass(frozen=True)
 class JoinEndpoint:
-    """`/join/{roomIdOrAlias}` and `/rooms/{roomId}/join`."""
+    """`/join/{roomIdOrAlias}` and `/rooms/{roomId}/join`, which takes no alias."""
 
     cells: Cells
+    aliases: bool
 
     async def on_post(self, req: Request, resp: Response, room_id: str) -> None:
         who = caller(req)
+        if not self.aliases and room_id.startswith("#"):
+            raise BadParam("roomId", "is an alias, not a room id; use POST /join/{roomIdOrAlias}")
         wanted = await body(req, JOIN)
         via = [*query_texts(req, "via"), *query_texts(req, "server_name")]
         content = None if wanted.reason is None else {"reason": wanted.reason}
@@ -124,9 +127,9 @@ class ModerationEndpoint:
 
 def routes(cells: Cells) -> list[tuple[str, object]]:
     return [
-        (PREFIX + "/join/{room_id}", JoinEndpoint(cells)),
+        (PREFIX + "/join/{room_id}", JoinEndpoint(cells, aliases=True)),
         (PREFIX + "/knock/{room_id}", KnockEndpoint(cells)),
-        (ROOM + "/join", JoinEndpoint(cells)),
+        (ROOM + "/join", JoinEndpoint(cells, aliases=False)),
         (ROOM + "/leave", LeaveEndpoint(cells)),
         (ROOM + "/forget", ForgetEndpoint(cells)),
         (ROOM + "/invite", InviteEndpoint(cells)),

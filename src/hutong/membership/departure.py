@@ -3,22 +3,25 @@
 from hutong.cells.cell import Cell
 from hutong.cells.link import LinkDown
 from hutong.cells.messages import EraseRef
+from hutong.directory.aliases import Aliases
 from hutong.ids import AccountNo
 from hutong.membership.service import Memberships
 from hutong.rooms.event_types import Membership
 
 
 class Departure:
-    def __init__(self, cell: Cell, memberships: Memberships) -> None:
+    def __init__(self, cell: Cell, memberships: Memberships, aliases: Aliases) -> None:
         self._cell = cell
         self._memberships = memberships
+        self._aliases = aliases
 
     async def leave_rooms(self, account: AccountNo) -> None:
         """Leave every room, decline every invitation. Raises: RegionAway when one of them cannot be told now."""
         await self._memberships.leave_all(account)
 
     async def delete_content(self, account: AccountNo) -> None:
-        """Delete everything of `account`'s that the positioned tables hold sealed."""
+        """Delete everything of `account`'s that lies here sealed. Raises: RegionAway."""
+        await self._aliases.orphan(account)
         await self._cell.reads.delete_all_of(account)
 
     async def announce_erased(self, account: AccountNo) -> None:

@@ -12,6 +12,7 @@ from hutong.cells.cell import Cell
 from hutong.cells.messages import Authority, RefReply
 from hutong.cells.ops import Forget
 from hutong.cells.records import Member
+from hutong.directory.aliases import Aliases
 from hutong.errors import BadParam, Forbidden, NotFound, RegionAway
 from hutong.http.request import Caller
 from hutong.ids import AccountNo, DeviceNo, HomeNo, RoomNo
@@ -37,6 +38,7 @@ class Memberships:
         access: Access,
         posting: Posting,
         restricted: RestrictedJoins,
+        aliases: Aliases,
         profile: Profile,
         user_id: Callable[[AccountNo], Awaitable[str]],
     ) -> None:
@@ -44,17 +46,17 @@ class Memberships:
         self._access = access
         self._posting = posting
         self._restricted = restricted
+        self._aliases = aliases
         self._profile = profile
         self._user_id = user_id
 
     async def join(self, caller: Caller, room_id: str, via: Iterable[str] = (), content: Content | None = None) -> str:
-        """Join a room, wherever its home is; the room's id. To be in it already is no error.
+        """Join a room by id or alias, wherever its home is; the room's id. To be in it already is no error.
 
         Raises: BadParam, NotFound, Forbidden as the room's rules say, RegionAway.
         Cost from abroad: as a message from abroad, and the room's state once for the whole cell.
         """
-        if room_id.startswith("#"):
-            raise NotFound("roomIdOrAlias: no room has this alias; this server has no aliases yet")
+        room_id, via = await self._named(room_id, via)
         facts = await self._access.locate(room_id, via)
         user_id = await self._user_id(caller.account)
         own = await self._cell.names.own(caller.account, _localpart(user_id), facts.room)
@@ -68,6 +70,7 @@ class Memberships:
 
     async def knock(self, caller: Caller, room_id: str, via: Iterable[str], reason: str | None) -> str:
         """Ask to be let in. Raises as `join`."""
+        room_id, via = await self._named(room_id, via)
         facts = await self._access.locate(room_id, via)
         user_id = await self._user_id(caller.account)
         own = await self._cell.names.own(caller.account, _localpart(user_id), facts.room)
@@ -150,6 +153,13 @@ class Memberships:
                 await self._post(account, DeviceNo(0), info.room, info.home, member, user_id, said)
 
     # How.
+
+    async def _named(self, room: str, via: Iterable[str]) -> tuple[str, Iterable[str]]:
+        """The id of a room that is meant by id or alias, and the servers to ask about it."""
+        if not room.startswith("#"):
+            return room, via
+        room_id, servers = await self._aliases.resolve(room, "roomIdOrAlias")
+        return room_id, [*servers, *via]
 
     async def _shown(self, account: AccountNo) -> Content:
         profile = await self._profile(account)

@@ -44,6 +44,8 @@ def _words(table: str, column: str, plain: bytes, server_name: str) -> Iterator[
         yield Word(Kind.USER_ID, f"@{person.localpart}:{server_name}")
         yield Word(Kind.NAME, person.localpart)
         yield from _strings(person.fields, Kind.CONTENT, 0)
+    elif (table, column) == ("alias_words", "body"):
+        yield Word(Kind.NAME, plain.decode("utf-8", "replace"))
     else:
         before, brace, after = plain.partition(b"{")
         yield from _runs(before)

@@ -3,7 +3,8 @@
 Source: Client-Server API v1.19, "Creation" and POST /createRoom.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +17,13 @@ from hutong.cells.drafts import SealedContent
 from hutong.cells.messages import Draft, RefReply
 from hutong.cells.records import Member, Words, pack
 from hutong.cells.view import room_id_text
+from hutong.directory.alias import Alias
+from hutong.directory.aliases import Aliases
+from hutong.directory.opening import Opening
 from hutong.errors import BadJson, BadParam, Forbidden, MatrixError
-from hutong.ids import AccountNo, DeviceNo, bucket_of, home_no, new_id, room_no
-from hutong.rooms import event_types, structural
+from hutong.ids import AccountNo, DeviceNo, RoomNo, bucket_of, home_no, new_id, room_no
+from hutong.rooms import structural
+from hutong.rooms.event_types import STRUCTURAL, code_of
 from hutong.rooms.posting import Said, check_size, draft_of
 from hutong.rooms.projection import Version
 from hutong.rooms.structural import is_user_id, parse_version
@@ -90,40 +95,54 @@ class Creator:
 class Creation:
     """`profile`: the public profile of an account, for the creator's own m.room.member."""
 
-    def __init__(self, cell: Cell, profile: Callable[[AccountNo], Awaitable[Content]]) -> None:
+    def __init__(
+        self, cell: Cell, aliases: Aliases, opening: Opening, profile: Callable[[AccountNo], Awaitable[Content]]
+    ) -> None:
         self._cell = cell
+        self._aliases = aliases
+        self._opening = opening
         self._profile = profile
 
     async def create(self, creator: Creator, body: CreateRoom) -> str:
         """A new room, at home in the creator's cell; its id.
 
-        Raises: BadParam, BadJson naming the field; Forbidden for what the chain's own rules refuse;
-        RegionAway when somebody invited lives in a region that cannot be asked. Then nothing was written.
-        Cost: one statement for the whole room, and one call per other cell with people who are named.
+        Raises: BadParam, BadJson naming the field; MatrixError `M_ROOM_IN_USE` for an alias that is taken,
+        `M_INVALID_ROOM_STATE` for what the room's own rules refuse; RegionAway when somebody invited lives in a region
+        that cannot be asked. Then nothing was written.
+        Cost: one statement for the whole room, and one call per other cell with people who are named; five more for
+        an alias.
         """
-        preset = _checked(body)
+        preset = _checked(body, creator)
         version = parse_version(body.room_version)
+        alias = None if body.room_alias_name is None else self._opening.alias(body.room_alias_name)
         cell = self._cell
         event_id = new_id(cell.minute, cell.random)
         raw = event_id if version >= 12 else new_id(cell.minute, cell.random)
         room = room_no(raw)
+        room_id = room_id_text(raw, version, cell.region.server_name)
+        # Before anybody is given a ref in a room that never comes to be.
         create, join, *rest = [
             *self._first(creator, await self._profile(creator.account), body, preset, version),
-            *self._state(body, preset),
+            *await self._state(creator, body, preset, version, room_id, alias),
         ]
-        for said in (create, join, *rest):
-            _check(version, said)  # before anybody is given a ref in a room that never comes to be
         own = await cell.names.own(creator.account, _localpart(creator.user_id), room)
         cell.names.keep(room, own.ref, creator.user_id)
         join = replace(join, target=RefReply(own.ref, own.home))
-        invitations = self._invitations(body, preset, await self._refs(body.invite, room))
+        invitations = self._invitations(body, await self._refs(body.invite, room))
         drafts = self._sealed(creator, own, [create, join, *rest, *invitations], event_id)
         home = home_no(cell.region.number, bucket_of(own.home))
         op = CreateOp(home=cell.home, room=room, room_id=raw, room_home=home, version=version, drafts=drafts)
-        await cell.writer.submit(op)
-        return room_id_text(raw, version, cell.region.server_name)
+        public = body.visibility == "public"
+        async with self._opening.of(creator.account, raw, version, home, alias, public=public):
+            try:
+                await cell.writer.submit(op)
+            except Forbidden as refused:
+                raise MatrixError(
+                    f"the room cannot begin like this: {refused.message}", errcode="M_INVALID_ROOM_STATE"
+                ) from None
+        return room_id
 
-    async def _refs(self, invite: list[str], room: Any) -> dict[str, RefReply]:
+    async def _refs(self, invite: list[str], room: RoomNo) -> dict[str, RefReply]:
         for place, user_id in enumerate(invite):
             if self._cell.directory.region_of_user(user_id) is None:
                 server = user_id.partition(":")[2]
@@ -136,7 +155,9 @@ class Creation:
                 raise BadParam(f"invite[{place}]", "there is no such person")
         return {user_id: refs[user_id] for user_id in dict.fromkeys(invite)}
 
-    def _first(self, creator: Creator, profile: Content, body: CreateRoom, preset: Preset, version: int) -> list[Said]:
+    def _first(
+        self, creator: Creator, profile: Content, body: CreateRoom, preset: Preset, version: Version
+    ) -> list[Said]:
         create = {**body.creation_content, "room_version": str(version)}
         create.pop("creator", None)
         if version < 11:
@@ -152,31 +173,44 @@ class Creation:
             "membership": "join",
             **{key: profile[key] for key in ("displayname", "avatar_url") if profile.get(key)},
         }
+        levels = _power_levels(creator, body, preset, version)
+        _well_formed("creation_content", "m.room.create", create, version)
+        _well_formed("power_level_content_override", "m.room.power_levels", levels, version)
         return [
             _said("m.room.create", create),
             _said("m.room.member", member, creator.user_id),
-            _said("m.room.power_levels", _power_levels(creator, body, preset, version)),
+            _said("m.room.power_levels", levels),
         ]
 
-    def _state(self, body: CreateRoom, preset: Preset) -> list[Said]:
-        """Join rules and their like by preset, then what the client asked for; each piece once, the last said wins."""
-        wanted: dict[tuple[str, str], Content] = {
-            ("m.room.join_rules", ""): {"join_rule": preset.join_rule},
-            ("m.room.history_visibility", ""): {"history_visibility": preset.history_visibility},
-            ("m.room.guest_access", ""): {"guest_access": preset.guest_access},
-        }
-        for event in body.initial_state:
-            wanted[event.type, event.state_key] = event.content
-        if body.name:
-            wanted["m.room.name", ""] = {"name": body.name}
-        if body.topic:
-            wanted["m.room.topic", ""] = {
-                "topic": body.topic,
-                "m.topic": {"m.text": [{"body": body.topic, "mimetype": "text/plain"}]},
-            }
-        return [_said(type, content, state_key) for (type, state_key), content in wanted.items()]
+    async def _state(
+        self, creator: Creator, body: CreateRoom, preset: Preset, version: Version, room_id: str, alias: Alias | None
+    ) -> list[Said]:
+        """What follows the power levels, in the order of the specification.
 
-    def _invitations(self, body: CreateRoom, preset: Preset, refs: dict[str, RefReply]) -> list[Said]:
+        The client's own events stand for the preset's, and `name` and `topic` for those of the client's.
+        """
+        after: dict[str, Content] = {}
+        if body.name is not None:
+            after["m.room.name"] = {"name": body.name}
+        if body.topic is not None:
+            text = {"body": body.topic, "mimetype": "text/plain"}
+            after["m.room.topic"] = {"topic": body.topic, "m.topic": {"m.text": [text]}}
+        said = [] if alias is None else [_said("m.room.canonical_alias", {"alias": str(alias)})]
+        listed = {event.type for event in body.initial_state if not event.state_key}
+        said += [_said(type, content) for type, content in _by_preset(preset).items() if type not in listed]
+        for place, event in enumerate(body.initial_state):
+            if event.type in after and not event.state_key:
+                continue
+            field = f"initial_state[{place}].content"
+            _well_formed(field, event.type, event.content, version)
+            if event.type == "m.room.canonical_alias" and not event.state_key:
+                with _within(field):
+                    await self._aliases.check_canonical(room_id, event.content, [] if alias is None else [alias])
+            own = event.state_key == creator.user_id
+            said.append(_said(event.type, event.content, event.state_key, own_state_key=own))
+        return [*said, *(_said(type, content) for type, content in after.items())]
+
+    def _invitations(self, body: CreateRoom, refs: dict[str, RefReply]) -> list[Said]:
         # Nobody's name or picture: those are the invited person's words, and stay in their home.
         content: Content = {"membership": "invite", **({"is_direct": True} if body.is_direct else {})}
         return [_said("m.room.member", content, user_id, target=reply) for user_id, reply in refs.items()]
@@ -195,16 +229,41 @@ class Creation:
         return drafts
 
 
-def _said(type: str, content: Content, state_key: str = "", *, target: RefReply | None = None) -> Said:
-    return Said(type=type, json=_json(content), content=content, state_key=state_key, target=target)
-
-
-def _check(version: Version, said: Said) -> None:
-    """Raises: BadJson, BadParam, TooLarge, naming the field."""
+def _said(
+    type: str, content: Content, state_key: str = "", *, target: RefReply | None = None, own_state_key: bool = False
+) -> Said:
+    said = Said(
+        type=type, json=_json(content), content=content, state_key=state_key, target=target, own_state_key=own_state_key
+    )
     check_size(said)
-    code = event_types.code_of(said.type)
-    if code in event_types.STRUCTURAL:
-        structural.check(version, code, said.content)
+    return said
+
+
+def _by_preset(preset: Preset) -> dict[str, Content]:
+    return {
+        "m.room.join_rules": {"join_rule": preset.join_rule},
+        "m.room.history_visibility": {"history_visibility": preset.history_visibility},
+        "m.room.guest_access": {"guest_access": preset.guest_access},
+    }
+
+
+@contextmanager
+def _within(field: str) -> Iterator[None]:
+    """Let an error about a content say where in the request it stands."""
+    try:
+        yield
+    except MatrixError as error:
+        if error.status == 400:
+            error.message = f"{field}.{error.message}"
+        raise
+
+
+def _well_formed(field: str, type: str, content: Content, version: Version) -> None:
+    """Raises: BadJson naming `field` for a content that cannot govern a room. Refs and hashes do not matter here."""
+    code = code_of(type)
+    if code in STRUCTURAL:
+        with _within(field):
+            structural.check(version, code, content)
 
 
 def _power_levels(creator: Creator, body: CreateRoom, preset: Preset, version: int) -> Content:
@@ -228,13 +287,11 @@ def _power_levels(creator: Creator, body: CreateRoom, preset: Preset, version: i
     return content
 
 
-def _checked(body: CreateRoom) -> Preset:
+def _checked(body: CreateRoom, creator: Creator) -> Preset:
     if body.visibility not in ("public", "private"):
         raise BadParam("visibility", "is neither public nor private")
     if body.preset is not None and body.preset not in PRESETS:
         raise BadParam("preset", f"is none of {', '.join(PRESETS)}")
-    if body.room_alias_name is not None:
-        raise MatrixError("room_alias_name: this server has no room aliases yet", errcode="M_INVALID_PARAM")
     if body.invite_3pid:
         raise Forbidden(
             "invite_3pid: this server has no identity server; invite by user id", errcode="M_THREEPID_DENIED"
@@ -246,14 +303,18 @@ def _checked(body: CreateRoom) -> Preset:
     for place, user_id in enumerate(body.invite):
         if not is_user_id(user_id):
             raise BadParam(f"invite[{place}]", "is not a user id")
+        if user_id == creator.user_id:
+            raise BadParam(f"invite[{place}]", "is yourself; who creates a room is in it")
     for name in ("name", "topic"):
         if len((getattr(body, name) or "").encode()) > NAME_BYTES_MAX:
             raise BadParam(name, f"has more than {NAME_BYTES_MAX:,} bytes")
     for place, event in enumerate(body.initial_state):
-        if event.type in ("m.room.create", "m.room.member", "m.room.power_levels"):
+        if event.type in ("m.room.create", "m.room.member"):
             raise BadJson(f"initial_state[{place}].type: {event.type} is made by the server")
-        if event.state_key.startswith("@"):
-            raise BadParam(f"initial_state[{place}].state_key", "must not be a user id")
+        if event.state_key and code_of(event.type) in STRUCTURAL:
+            raise BadParam(f"initial_state[{place}].state_key", f"must be empty for {event.type}")
+        if event.state_key.startswith("@") and event.state_key != creator.user_id:
+            raise BadParam(f"initial_state[{place}].state_key", "is somebody else's user id, who sets such state alone")
     preset = body.preset or ("public_chat" if body.visibility == "public" else "private_chat")
     return PRESETS[preset]
 

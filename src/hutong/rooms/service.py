@@ -11,6 +11,7 @@ from hutong.cells.link import LinkDown
 from hutong.cells.messages import Codes, EventById, Page, StateAt
 from hutong.cells.records import Envelope, Words
 from hutong.cells.tokens import RoomToken, SyncToken, Tokens
+from hutong.directory.aliases import Aliases
 from hutong.errors import BadParam, Forbidden, NotFound
 from hutong.http.request import Caller
 from hutong.ids import AccountNo, MemberRef, Seq, StateKeyCode, TypeCode, event_id_bytes
@@ -46,6 +47,7 @@ class Rooms:
         access: Access,
         posting: Posting,
         show: Show,
+        aliases: Aliases,
         tokens: Tokens,
         own_user_id: Callable[[AccountNo], Awaitable[str]],
     ) -> None:
@@ -54,6 +56,7 @@ class Rooms:
         self.access = access
         self.posting = posting
         self.show = show
+        self._aliases = aliases
         self._tokens = tokens
 
     # Saying.
@@ -90,10 +93,12 @@ class Rooms:
     async def set_state(
         self, caller: Caller, room_id: str, type: str, state_key: str, json: bytes, content: dict[str, Any]
     ) -> str:
-        """A state event other than m.room.member; its id. Raises as `send`."""
+        """A state event other than m.room.member; its id. Raises as `send`, and `M_BAD_ALIAS`."""
         seat = await self.access.joined(caller.account, room_id)
         if state_key and event_types.code_of(type) in event_types.STRUCTURAL:
             raise BadParam("stateKey", f"must be empty for {type}")
+        if type == "m.room.canonical_alias" and not state_key:
+            await self._aliases.check_canonical(room_id, content)
         own = state_key.startswith("@") and state_key == await self.own_user_id(caller.account)
         said = Said(type=type, json=json, content=content, state_key=state_key, own_state_key=own)
         return await self._post(caller, seat, said, None)

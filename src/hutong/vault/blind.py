@@ -12,6 +12,11 @@ from hutong.vault.rootkey import subkey
 HASH_BYTES = 16
 
 
+def bucket_of_key(key: bytes) -> int:
+    """0 to 4,095: which part of the region a keyed hash of 16 bytes belongs to."""
+    return int.from_bytes(key[:4], "big") % BUCKETS
+
+
 class BlindIndex:
     """One region's keyed hashes. Cost: about a microsecond each."""
 
@@ -24,6 +29,7 @@ class BlindIndex:
         self._transaction = subkey(root_key, "blind index: transaction")
         self._key = subkey(root_key, "blind index: key")
         self._room = subkey(root_key, "blind index: room")
+        self._alias = subkey(root_key, "blind index: alias")
 
     def name(self, localpart: str) -> bytes:
         """16 bytes by which an account is found."""
@@ -52,6 +58,10 @@ class BlindIndex:
     def key(self, name: str) -> bytes:
         """16 bytes that stand for the name of somebody's public key, or of an algorithm of keys."""
         return digest(self._key, name.encode(), "sha256")[:HASH_BYTES]
+
+    def alias(self, alias: str) -> bytes:
+        """16 bytes that stand for a room alias, and say to which of the region's cells it belongs."""
+        return digest(self._alias, alias.encode(), "sha256")[:HASH_BYTES]
 
     def room_code(self, room_id: bytes, text: str) -> int:
         """63 bits, negative: how the room with this 128-bit id writes a type or state key that is no code.

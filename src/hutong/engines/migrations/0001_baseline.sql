@@ -208,6 +208,35 @@ CREATE TABLE filters (
 );
 ALTER TABLE filters ALTER COLUMN body SET STATISTICS 0;
 
+CREATE TABLE aliases (
+    home int4 NOT NULL,
+    keeper int4 NOT NULL,
+    version int2 NOT NULL,
+    room_id uuid NOT NULL,
+    id uuid,
+    name_key bytea NOT NULL,
+    PRIMARY KEY (name_key)
+);
+
+CREATE TABLE alias_words (
+    account int8 NOT NULL,
+    state int2 NOT NULL,
+    id uuid NOT NULL,
+    room_id uuid NOT NULL,
+    body bytea STORAGE EXTERNAL NOT NULL,
+    name_key bytea NOT NULL,
+    PRIMARY KEY (id)
+);
+ALTER TABLE alias_words ALTER COLUMN body SET STATISTICS 0;
+CREATE INDEX alias_words_of_room ON alias_words (room_id);
+CREATE INDEX alias_words_of_account ON alias_words (account);
+CREATE INDEX alias_words_pending ON alias_words (id) WHERE state = 1;
+
+CREATE TABLE published (
+    room int8 NOT NULL,
+    PRIMARY KEY (room)
+);
+
 CREATE TABLE device_keys (
     account int8 NOT NULL,
     device int8 NOT NULL,
