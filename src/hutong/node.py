@@ -37,6 +37,7 @@ from hutong.cells.directory import Directory
 from hutong.cells.link import InProcessLinks, LinkDown
 from hutong.cells.messages import (
     AuthorityFor,
+    BundlesOf,
     ClaimKeys,
     KeysChanged,
     KeysOf,
@@ -46,6 +47,7 @@ from hutong.cells.messages import (
     Typing,
 )
 from hutong.cells.names import People
+from hutong.cells.relation_reads import RelationReads
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tokens import Tokens
 from hutong.config import Config
@@ -73,9 +75,13 @@ from hutong.push import api as push_api
 from hutong.push.rules import ruleset
 from hutong.receipts import api as receipts_api
 from hutong.receipts.service import Receipts
+from hutong.relations.bundles import Bundles
 from hutong.rooms import api as rooms_api
 from hutong.rooms.access import Access
+from hutong.rooms.annotations import Annotations
 from hutong.rooms.creation import DEFAULT_VERSION, VERSIONS, Creation
+from hutong.rooms.governing import Governing
+from hutong.rooms.pieces import Pieces
 from hutong.rooms.posting import Posting
 from hutong.rooms.service import Rooms
 from hutong.rooms.show import Show
@@ -83,7 +89,6 @@ from hutong.rooms.stripped import StrippedState
 from hutong.sync import api as sync_api
 from hutong.sync.build import Builder
 from hutong.sync.filters import parse as parse_filter
-from hutong.sync.pieces import Pieces
 from hutong.sync.service import Sync
 from hutong.sync.session import Sessions as SyncSessions
 from hutong.typing_notices import api as typing_api
@@ -235,7 +240,15 @@ class Node:
         tokens = Tokens(database.rev.gen, int.from_bytes(random(4), "big"), subkey(root_key, "pagination tokens"))
 
         # Rooms and membership.
-        access, posting, show = Access(cell), Posting(cell), Show(cell)
+        relation_reads = RelationReads(database.pool)
+        bundles = Bundles(cell, relation_reads)
+        pieces = Pieces(cell.words, cell.names, Governing(cell).content)
+        cell.on_erased.append(pieces.forget)
+        access, posting, show = (
+            Access(cell),
+            Posting(cell, Annotations(cell, relation_reads)),
+            Show(cell, pieces, bundles.of),
+        )
         restricted = RestrictedJoins(cell)
         finding = CellDirectory.of(cell, access, subkey(root_key, "directory tokens"))
         aliases = finding.aliases
@@ -270,13 +283,11 @@ class Node:
         changes = Changes(cell, key_store, accounts, tokens)
         login_sessions.leaving.append(keys.forget)
 
-        pieces = Pieces(cell.words, cell.names, cell.view, show.governing)
-        cell.on_erased.append(pieces.forget)
         sync = Sync(
             tail=cell.tail,
             reads=sync_reads,
             sessions=SyncSessions(cell.tail, sync_reads, directory.server_name),
-            builder=Builder(cell.tail, sync_reads, pieces, board),
+            builder=Builder(cell.tail, sync_reads, relation_reads, pieces, board),
             typing=board,
             tokens=tokens,
             names=cell.names,
@@ -308,6 +319,7 @@ class Node:
                 return await cell.link.call(home, request)
             return await profile_bytes(accounts, request.user_id)
 
+        self.link.serve(cell.number, BundlesOf, bundles.answer)
         self.link.serve(cell.number, ProfileOf, answer_profile)
         self.link.serve(cell.number, Stripped, stripped.answer)
         self.link.serve(cell.number, AuthorityFor, restricted.answer)

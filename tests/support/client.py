@@ -75,8 +75,10 @@ def refused(errcode: str, naming: str = "", status: int | None = None) -> Iterat
 
 
 def ageless(event: Json) -> Json:
-    """The event without its age, which is another one each time it is asked for."""
+    """The event, and those within it, without their age, which is another one each time it is asked for."""
     event.get("unsigned", {}).pop("age", None)
+    for told in event.get("unsigned", {}).get("m.relations", {}).values():
+        ageless(told.get("latest_event", told))
     return event
 
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from hutong.cells.link import Request
 from hutong.cells.records import Envelope, Words
+from hutong.cells.relations import Bundle, Eyes, Kinship, ThreadsFound
 from hutong.ids import HomeNo, MemberRef, Minute, RoomNo, Seq
 
 
@@ -253,6 +254,39 @@ class EventById(Request[Envelope | None], frozen=True, kw_only=True):
     reply: ClassVar[Any] = Envelope | None
     room: RoomNo
     event_id: bytes
+
+
+class BundlesOf(Request[list[tuple[Seq, Bundle]]], frozen=True, kw_only=True):
+    """What relates to each of `parents`, and to the last event of the threads that begin at them."""
+
+    flow: ClassVar[str] = "bundles"
+    reply: ClassVar[Any] = list[tuple[int, Bundle]]
+    eyes: Eyes
+    parents: list[Seq]
+
+
+class ChildrenOf(Request[list[Envelope]], frozen=True, kw_only=True):
+    """Up to `limit` events that relate to another, between two seqs, in order."""
+
+    flow: ClassVar[str] = "children"
+    reply: ClassVar[Any] = list[Envelope]
+    eyes: Eyes
+    asked: Kinship
+    after: Seq
+    upto: Seq
+    limit: int
+    backwards: bool
+
+
+class ThreadsOf(Request[ThreadsFound], frozen=True, kw_only=True):
+    """Up to `limit` threads whose last event is at or before `start`; with `participant`, those of this member."""
+
+    flow: ClassVar[str] = "threads"
+    reply: ClassVar[Any] = ThreadsFound
+    eyes: Eyes
+    start: Seq
+    limit: int
+    participant: MemberRef | None
 
 
 class CodesReply(Struct, frozen=True):

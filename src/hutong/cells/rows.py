@@ -1,5 +1,6 @@
 """From a row of the positioned tables to a typed record."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from asyncpg import Record as Row
@@ -72,3 +73,9 @@ def told_of(row: Row | tuple[Any, ...]) -> tuple[Envelope | None, Envelope | Non
     elif env is not None and env.type in STRUCTURAL and env.skey == 0:
         env = structs.replace(env, proj=proj)
     return env, None if redacted[0] is None else event_of(redacted).env
+
+
+def columns(rows: Iterable[tuple[int, ...]], width: int) -> list[list[int]]:
+    """Rows of `width` numbers as the arrays of `unnest`."""
+    turned = [list(column) for column in zip(*rows, strict=True)]
+    return turned or [[] for _ in range(width)]

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from hutong.cells.codes import ReceiptType
 from hutong.cells.records import Event, ReceiptRow
-from hutong.cells.rows import EVENT_COLUMNS, event_of
+from hutong.cells.rows import EVENT_COLUMNS, columns, event_of
 from hutong.cells.unread_reads import UNREAD, UnreadRow, unread_row
 from hutong.ids import AccountNo, HomeNo, MemberRef, Pos, RoomNo, Seq, TypeCode
 from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER, Membership
@@ -192,7 +192,7 @@ class SyncReads:
     ) -> dict[RoomNo, tuple[int, bool]]:
         """Each member's own membership at `since` (0: none), and whether it was another than joined between that and
         the position of its last move."""
-        rows = await self._fetch(_MEMBERSHIPS_BEFORE, *_columns(members, 3), since)
+        rows = await self._fetch(_MEMBERSHIPS_BEFORE, *columns(members, 3), since)
         return {room: (membership, moved_out) for room, membership, moved_out in rows}
 
     async def timelines(
@@ -203,7 +203,7 @@ class SyncReads:
         `codes`: only these types, and those that are no type of the specification.
         """
         found: dict[RoomNo, list[Event]] = {}
-        for row in await self._fetch(_TIMELINES, *_columns(windows, 4), codes, limit):
+        for row in await self._fetch(_TIMELINES, *columns(windows, 4), codes, limit):
             found.setdefault(row["room"], []).append(event_of(row))
         for events in found.values():
             events.sort(key=lambda event: event.env.seq)
@@ -216,20 +216,20 @@ class SyncReads:
 
         `members`: with all of its m.room.member events. `codes`: as in `timelines`.
         """
-        return _by_room(await self._fetch(_STATE_AT, *_columns(starts, 3), members, codes))
+        return _by_room(await self._fetch(_STATE_AT, *columns(starts, 3), members, codes))
 
     async def state_since(
         self, starts: Iterable[tuple[RoomNo, Seq, Pos]], codes: Sequence[TypeCode] | None, since: Pos
     ) -> dict[RoomNo, list[Event]]:
         """What changed of each room's state after `since`; otherwise as `state_at`."""
-        return _by_room(await self._fetch(_STATE_SINCE, *_columns(starts, 3), True, codes, since))
+        return _by_room(await self._fetch(_STATE_SINCE, *columns(starts, 3), True, codes, since))
 
     async def members_at(self, members: Iterable[tuple[RoomNo, MemberRef, Seq, Pos]]) -> dict[RoomNo, list[Event]]:
         """The m.room.member event of each (room, ref) just before a seq, as of a position."""
-        return _by_room(await self._fetch(_MEMBERS_AT, *_columns(members, 4)))
+        return _by_room(await self._fetch(_MEMBERS_AT, *columns(members, 4)))
 
     async def events_at(self, places: Iterable[tuple[RoomNo, Seq]]) -> dict[tuple[RoomNo, Seq], Event]:
-        rows = await self._fetch(_EVENTS_AT, *_columns(places, 2))
+        rows = await self._fetch(_EVENTS_AT, *columns(places, 2))
         return {(row["room"], row["seq"]): event_of(row) for row in rows}
 
     async def receipts(
@@ -237,7 +237,7 @@ class SyncReads:
     ) -> dict[RoomNo, list[ReceiptRow]]:
         """The receipts that moved after a position in each room, as a member (room, ref, after) may see them."""
         found: dict[RoomNo, list[ReceiptRow]] = {}
-        for room, ref, rtype, thread, seq, minute, pos in await self._fetch(_RECEIPTS, *_columns(members, 3), upto):
+        for room, ref, rtype, thread, seq, minute, pos in await self._fetch(_RECEIPTS, *columns(members, 3), upto):
             row = ReceiptRow(room=room, ref=ref, rtype=rtype, thread=thread, seq=seq, minute=minute, pos=pos)
             found.setdefault(room, []).append(row)
         return found
@@ -258,7 +258,7 @@ class SyncReads:
         self, account: AccountNo, members: Iterable[tuple[RoomNo, MemberRef, Seq]], upto: Pos
     ) -> dict[RoomNo, UnreadRow]:
         """What the account has not read of each room (room, own ref, seq of the own join)."""
-        rows = await self._fetch(UNREAD, *_columns(members, 3), account, upto)
+        rows = await self._fetch(UNREAD, *columns(members, 3), account, upto)
         return {row["room"]: unread_row(row) for row in rows}
 
     async def summaries(self, rooms: Collection[RoomNo]) -> dict[RoomNo, SummaryRow]:
@@ -277,16 +277,10 @@ class SyncReads:
     async def histories(self, members: Iterable[tuple[RoomNo, MemberRef]]) -> dict[RoomNo, Histories]:
         """What decides which of each room's events the member may see."""
         found: dict[RoomNo, Histories] = {}
-        for room, type, seq, value in await self._fetch(_HISTORIES, *_columns(members, 2)):
+        for room, type, seq, value in await self._fetch(_HISTORIES, *columns(members, 2)):
             histories = found.setdefault(room, Histories([], []))
             (histories.membership if type == MEMBER else histories.visibility).append((seq, value))
         return found
-
-
-def _columns(rows: Iterable[tuple[int, ...]], width: int) -> list[list[int]]:
-    """Rows as the arrays of `unnest`."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return columns or [[] for _ in range(width)]
 
 
 def _by_room(rows: "Iterable[Record]") -> dict[RoomNo, list[Event]]:

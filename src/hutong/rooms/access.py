@@ -4,7 +4,6 @@ A room is always looked up through the caller's membership of it, so that the lo
 """
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,11 +11,12 @@ from hutong.cells.cell import Cell
 from hutong.cells.link import LinkDown
 from hutong.cells.messages import Locate, RoomFacts, SightOf, SightReply
 from hutong.cells.records import Envelope, Member
+from hutong.cells.relations import END_OF_ROOM, EVERYTHING
 from hutong.cells.view import RoomInfo, raw_room_id, room_id_text
 from hutong.errors import BadParam, Forbidden, NotFound
 from hutong.ids import AccountNo, CellNo, Seq, StateKeyCode, room_no
 from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER, HistoryVisibility, Membership
-from hutong.rooms.visibility import visible
+from hutong.rooms.visibility import seen_ranges, value_at, visible
 
 ROOM_ID_BYTES_MAX = 255
 _ROOM_ID = re.compile(r"![^:\0]{1,255}(?::[^\0\s]{1,230})?")
@@ -49,6 +49,12 @@ class Sight:
         self._last_join = joins[-1] if joins else Seq(0)
         shared = all(value <= HistoryVisibility.SHARED for _, value in reply.visibility)
         self._all = shared and seat.joined
+        self.ranges = (
+            EVERYTHING
+            if self._all
+            else tuple(seen_ranges(reply.visibility, reply.membership, seat.upto or END_OF_ROOM))
+        )
+        """The seqs that the member sees, from and to."""
 
     def sees(self, env: Envelope) -> bool:
         """Whether the member may see `env`. Cost: two binary searches, or nothing in a room with shared history."""
@@ -56,8 +62,8 @@ class Sight:
             return True
         if self._upto is not None and env.seq > self._upto:
             return False
-        visibility = _at(self._visibility, env.seq, HistoryVisibility.SHARED)
-        membership = _at(self._membership, env.seq, Membership.LEAVE)
+        visibility = value_at(self._visibility, env.seq, HistoryVisibility.SHARED)
+        membership = value_at(self._membership, env.seq, Membership.LEAVE)
         own = env.type == MEMBER and env.skey == StateKeyCode(self._ref)
         changes = env.type == HISTORY_VISIBILITY and env.skey == 0
         before = Seq(env.seq - 1)
@@ -66,10 +72,14 @@ class Sight:
             Membership(membership),
             joined_later=self._last_join > env.seq,
             visibility_before=(
-                HistoryVisibility(_at(self._visibility, before, HistoryVisibility.SHARED)) if changes else None
+                HistoryVisibility(value_at(self._visibility, before, HistoryVisibility.SHARED)) if changes else None
             ),
-            membership_before=Membership(_at(self._membership, before, Membership.LEAVE)) if own else None,
+            membership_before=Membership(value_at(self._membership, before, Membership.LEAVE)) if own else None,
         )
+
+    def membership_at(self, seq: Seq) -> Membership:
+        """The member's own membership after event `seq`."""
+        return Membership(value_at(self._membership, seq, Membership.LEAVE))
 
 
 class Access:
@@ -173,9 +183,3 @@ def checked_room_id(room_id: str) -> bytes:
     if raw is None:
         raise Forbidden(_STRANGE)
     return raw
-
-
-def _at(history: list[tuple[Seq, int]], seq: Seq, default: int) -> int:
-    """The value in force after `seq`."""
-    place = bisect_right(history, (seq, 2**31))
-    return history[place - 1][1] if place else default

@@ -16,9 +16,10 @@ from hutong.cells.messages import Append, Draft, RefReply
 from hutong.cells.ops import ContentLive, StageContent
 from hutong.cells.records import Member, Txn, Words, pack, unpack
 from hutong.errors import BadParam, GivenUp, MatrixError, TooLarge
-from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, RoomNo, Seq, event_id_bytes, event_id_text, new_id
+from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, RoomNo, Seq, event_id_text, new_id
 from hutong.push.defaults import effect_of
-from hutong.rooms import event_types
+from hutong.rooms import event_types, relating
+from hutong.rooms.annotations import Annotations
 
 EVENT_BYTES_MAX = 65_536
 ENVELOPE_BYTES = 700
@@ -59,8 +60,9 @@ class Transaction:
 
 
 class Posting:
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, annotations: Annotations) -> None:
         self._cell = cell
+        self._annotations = annotations
 
     async def post(
         self, author: Author, room: RoomNo, room_home: HomeNo, said: Said, transaction: Transaction | None = None
@@ -96,6 +98,10 @@ class Posting:
         return event_id_text(made)
 
     async def _new(self, author: Author, room: RoomNo, room_home: HomeNo, said: Said, txn: Txn | None) -> bytes:
+        async with self._annotations.once(room, author.member.ref, said.type, said.content):
+            return await self._make(author, room, room_home, said, txn)
+
+    async def _make(self, author: Author, room: RoomNo, room_home: HomeNo, said: Said, txn: Txn | None) -> bytes:
         cell = self._cell
         event_id = new_id(cell.minute, cell.random)
         words = Words(int(cell.now() * 1000), said.type, said.state_key, said.json)
@@ -181,7 +187,7 @@ class _Unsettled(Exception):
 
 def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Cell) -> Draft:
     """The event as the room's home gets it: what it must know beside the words is read out of them here."""
-    relates_to, relation = _relation(said.content)
+    relates_to, relation = relating.relation_of(said.content)
     code = event_types.code_of(said.type)
     effect = effect_of(said.type, said.state_key, said.content)
     return Draft(
@@ -202,17 +208,6 @@ def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Ce
         mentions=effect.named,
         authoriser=said.authoriser,
     )
-
-
-def _relation(content: dict[str, Any]) -> tuple[bytes | None, str | None]:
-    relation = content.get("m.relates_to")
-    if not isinstance(relation, dict):
-        return None, None
-    rel_type, related = relation.get("rel_type"), relation.get("event_id")
-    if not isinstance(rel_type, str) or not isinstance(related, str):
-        return None, None
-    raw = event_id_bytes(related)
-    return (None, None) if raw is None else (raw, rel_type)
 
 
 def check_size(said: Said) -> None:

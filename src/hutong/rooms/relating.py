@@ -6,16 +6,30 @@ whether an edit is valid.
 Source: Client-Server API v1.19, "Validity of replacement events", "Validation of m.thread relationships".
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hutong.cells.records import Envelope
 from hutong.errors import MatrixError
-from hutong.ids import MemberRef, TypeCode
+from hutong.ids import MemberRef, TypeCode, event_id_bytes
 from hutong.rooms.event_types import Relation
 
 
 class NoThreadRoot(MatrixError):
     """A thread cannot begin at an event that itself relates to another. The specification has no code for it."""
+
+
+def relation_of(content: Mapping[str, Any]) -> tuple[bytes | None, str | None]:
+    """The id of the event that a content relates to, and what it calls that; both None where it does not."""
+    relation = content.get("m.relates_to")
+    if not isinstance(relation, dict):
+        return None, None
+    rel_type, related = relation.get("rel_type"), relation.get("event_id")
+    if not isinstance(rel_type, str) or not isinstance(related, str):
+        return None, None
+    raw = event_id_bytes(related)
+    return (None, None) if raw is None else (raw, rel_type)
 
 
 @dataclass(frozen=True)

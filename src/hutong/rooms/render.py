@@ -18,8 +18,8 @@ UNKNOWN_TYPE = "hutong.gone"
 """The type of an event whose own type was its author's word, and went with it."""
 
 
-def fragment(env: Envelope, words: Words, sender: str, state_key: str | None, room_id: str | None = None) -> bytes:
-    """The event without its last brace. `room_id` None leaves it out, as in `/sync`."""
+def fragment(env: Envelope, words: Words, sender: str, state_key: str | None) -> bytes:
+    """The event without its room's id and without its last brace: the bytes that all readers share."""
     parts = [
         b'{"content":', words.json,
         b',"event_id":"', event_id_text(env.event_id).encode(),
@@ -29,8 +29,6 @@ def fragment(env: Envelope, words: Words, sender: str, state_key: str | None, ro
     ]  # fmt: skip
     if state_key is not None:
         parts += [b',"state_key":', _encode(state_key)]
-    if room_id is not None:
-        parts += [b',"room_id":', _encode(room_id)]
     if env.type == REDACTION:
         redacts = _OBJECT.decode(words.json).get("redacts")
         if isinstance(redacts, str):  # clients of older room versions look for it here
@@ -38,9 +36,14 @@ def fragment(env: Envelope, words: Words, sender: str, state_key: str | None, ro
     return b"".join(parts)
 
 
-def closed(event: bytes, unsigned: bytes | None) -> bytes:
-    """The whole event, with the reader's `unsigned` object when there is one."""
-    return event + b"}" if unsigned is None else event + b',"unsigned":' + unsigned + b"}"
+def closed(event: bytes, unsigned: bytes | None, room_id: str | None = None) -> bytes:
+    """The whole event, with the reader's `unsigned` object when there is one. `/sync` leaves the room's id out."""
+    parts = [event]
+    if room_id is not None:
+        parts += [b',"room_id":', _encode(room_id)]
+    if unsigned is not None:
+        parts += [b',"unsigned":', unsigned]
+    return b"".join((*parts, b"}"))
 
 
 def unsigned(
@@ -51,8 +54,9 @@ def unsigned(
     prev_content: bytes | None = None,
     replaces_state: str | None = None,
     redacted_because: bytes | None = None,
+    relations: bytes | None = None,
 ) -> bytes | None:
-    """The reader's part of an event; `prev_content` and `redacted_because` are JSON already."""
+    """The reader's part of an event; `prev_content`, `redacted_because` and `relations` are JSON already."""
     parts = []
     if age_ms is not None:
         parts.append(b'"age":' + str(max(age_ms, 0)).encode())
@@ -66,6 +70,8 @@ def unsigned(
         parts.append(b'"replaces_state":' + _encode(replaces_state))
     if redacted_because is not None:
         parts.append(b'"redacted_because":' + redacted_because)
+    if relations is not None:
+        parts.append(b'"m.relations":' + relations)
     return b"{" + b",".join(parts) + b"}" if parts else None
 
 

@@ -16,7 +16,7 @@ from hutong.errors import BadParam, Forbidden, NotFound
 from hutong.http.request import Caller
 from hutong.ids import AccountNo, MemberRef, Seq, StateKeyCode, TypeCode, event_id_bytes
 from hutong.rooms import event_types
-from hutong.rooms.access import Access, Seat
+from hutong.rooms.access import Access, Seat, Sight
 from hutong.rooms.event_filter import Matcher
 from hutong.rooms.event_types import Membership
 from hutong.rooms.posting import Author, Posting, Said, Transaction
@@ -122,19 +122,23 @@ class Rooms:
             seat = await self.access.seat(caller.account, room_id)
         except Forbidden:
             raise NotFound(_OUT_OF_SIGHT) from None  # one answer for both, or it tells strangers what exists
-        env = await self.visible(seat, event_id)
-        (shown,) = await self.show.events(seat.room, [env], Reader(seat.member, caller.device))
+        env, sight = await self.visible(seat, event_id)
+        (shown,) = await self.show.events(seat.room, [env], Reader(seat.member, caller.device, sight))
         if shown is None:
             raise self.cell.away(self.cell.cell_of(env.home))
         return shown
 
-    async def visible(self, seat: Seat, event_id: str) -> Envelope:
-        """The event with this id, if it is in this room and in the caller's sight. Raises: NotFound, RegionAway."""
+    async def visible(self, seat: Seat, event_id: str) -> tuple[Envelope, Sight]:
+        """The event with this id, if it is in this room and in the caller's sight, and what else they may see.
+
+        Raises: NotFound, RegionAway.
+        """
         raw = event_id_bytes(event_id)
         env = None if raw is None else await self._by_id(seat, raw)
-        if env is None or not (await self.access.sight(seat)).sees(env):
+        sight = await self.access.sight(seat)
+        if env is None or not sight.sees(env):
             raise NotFound(_OUT_OF_SIGHT)
-        return env
+        return env, sight
 
     async def _by_id(self, seat: Seat, raw: bytes) -> Envelope | None:
         event = await self.cell.reads.event_by_id(raw)
@@ -163,7 +167,7 @@ class Rooms:
         last = await self._place(seat, end, "to", None)
         sight = await self.access.sight(seat)
         found = await self._page(seat, first, limit, backwards=backwards)
-        reader = Reader(seat.member, caller.device)
+        reader = Reader(seat.member, caller.device, sight)
         seen = [env for env in found if sight.sees(env) and _within(env.seq, last, backwards=backwards)]
         if wanted.nothing or not wanted.admits_room(room_id):
             seen = []

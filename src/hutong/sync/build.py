@@ -6,21 +6,24 @@ with a fixed number of statements, for first and late comers.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from hutong.cells.codes import LogKind, ReceiptType
 from hutong.cells.records import Event, ReceiptRow, Record
+from hutong.cells.relation_reads import RelationReads
 from hutong.cells.sync_reads import Moment, SyncReads
 from hutong.cells.tail import Tail
 from hutong.cells.unread_reads import MAIN
 from hutong.cells.view import Lru
 from hutong.ids import MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import MEMBER, Membership
+from hutong.rooms.pieces import Pieces
 from hutong.sync import rooms, timeline, unread
-from hutong.sync.model import END_OF_TIME, NOWHERE, Ask, Before, News, Own, Section, is_about
-from hutong.sync.pieces import Piece, Pieces
+from hutong.sync.look import Look, Stuck
+from hutong.sync.model import END_OF_TIME, NOWHERE, Before, News, Own, Section, is_about
 from hutong.sync.session import Session
+from hutong.sync.surroundings import Surroundings
 from hutong.typing_notices.board import TypingBoard
 
 R = TypeVar("R")
@@ -31,51 +34,15 @@ OVERSAMPLE: Final = 5
 """Where a filter asks for more than a type, so many events are read for each one that may be shown."""
 
 
-class Stuck(Exception):
-    """An event that has to be told cannot be read now. `pos`: everything before it can be told."""
-
-    def __init__(self, pos: Pos) -> None:
-        super().__init__(pos)
-        self.pos = pos
-
-
-@dataclass(slots=True, kw_only=True)
-class Look:
-    """What was found between `since` (None: anew) and `upto`."""
-
-    ask: Ask
-    session: Session
-    since: Pos | None
-    upto: Pos
-    eph: int
-    """Typing was told up to this number; -1: never."""
-    me: str = ""
-    """The account's user id, where the filter asks for the senders of account data."""
-    news: list[News] = field(default_factory=list)
-    account_data: list[tuple[RoomNo, str, bytes]] = field(default_factory=list)
-    pieces: dict[bytes, Piece] = field(default_factory=dict)
-    related: dict[tuple[RoomNo, Seq], Event] = field(default_factory=dict)
-    receipt_events: dict[tuple[RoomNo, Seq], bytes] = field(default_factory=dict)
-    """The ids of the events at which receipts stand, and of the roots of threads."""
-    names: dict[tuple[RoomNo, MemberRef], str] = field(default_factory=dict)
-    windows: dict[RoomNo, list[Record]] = field(default_factory=dict)
-    """What the tail told of each room."""
-
-    @property
-    def told(self) -> Pos:
-        return Pos(-1) if self.since is None else self.since
-
-    @property
-    def in_tail(self) -> bool:
-        return self.since is not None and not self.ask.full_state
-
-
 class Builder:
     """Finds what a look is to hold. All sources of one cell."""
 
-    def __init__(self, tail: Tail, reads: SyncReads, pieces: Pieces, typing: TypingBoard) -> None:
+    def __init__(
+        self, tail: Tail, reads: SyncReads, relations: RelationReads, pieces: Pieces, typing: TypingBoard
+    ) -> None:
         self._tail = tail
         self._reads = reads
+        self._surroundings = Surroundings(reads, relations, pieces)
         self._pieces = pieces
         self._typing = typing
         self._shared: Lru[Hashable, asyncio.Task[Any]] = Lru(SHARED_MAX)
@@ -256,7 +223,7 @@ class Builder:
         await self._summaries(look, joined)
         await self._lazy_members(look, told)
         await self._read_pieces(look, (event for news in told for event in news.state))
-        await self._related(look)
+        await self._surroundings.read(look, self._once)
 
     async def _state(self, look: Look, told: list[News]) -> None:
         filter = look.ask.filter
@@ -410,20 +377,6 @@ class Builder:
             if news.unread is None and news.own.room in found:
                 news.unread = news.own.unread = found[news.own.room]
                 news.own.unread_at = look.upto
-
-    async def _related(self, look: Look) -> None:
-        """The events that were replaced by state in a timeline, and the redactions of what is redacted."""
-        places: list[tuple[RoomNo, Seq]] = []
-        for news in look.news:
-            for event in news.events:
-                seq = event.env.redacted_by or (event.env.prev_seq if event.env.is_state else None)
-                if seq is not None:
-                    places.append((event.env.room, seq))
-            places += [(e.env.room, e.env.redacted_by) for e in news.state if e.env.redacted_by is not None]
-        if places:
-            wanted = tuple(dict.fromkeys(places))
-            look.related = await self._once(("events", look.upto, wanted), lambda: self._reads.events_at(wanted))
-            await self._read_pieces(look, look.related.values(), must=False)
 
     def account_data_moved(self, look: Look) -> bool:
         """Whether the account stored anything since the token, as far as can be told without a query."""

@@ -4,6 +4,8 @@ Source: Client-Server API v1.19, GET /sync; schemas of state and timeline batche
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -11,25 +13,23 @@ import msgspec
 from hutong.cells.codes import MAIN_THREAD, ReceiptType
 from hutong.cells.records import Event, Words
 from hutong.cells.unread_reads import MAIN, UnreadRow
-from hutong.ids import DeviceNo, MemberRef, RoomNo, Seq, event_id_text
-from hutong.rooms import render
+from hutong.ids import MemberRef, RoomNo, Seq, event_id_text
+from hutong.rooms import render, unsigned
 from hutong.rooms.event_filter import Matcher
-from hutong.rooms.event_types import Membership
+from hutong.rooms.pieces import Piece
+from hutong.rooms.unsigned import Eye, TxnText
 from hutong.sync import timeline, unread
-from hutong.sync.build import Look
+from hutong.sync.look import Look
 from hutong.sync.model import News, Section
-from hutong.sync.pieces import Piece
 
 _encode = msgspec.json.Encoder().encode
-_MEMBERSHIPS: Final = {int(membership): membership.text for membership in Membership}
 _RECEIPT_TEXTS: Final = {ReceiptType.READ: "m.read", ReceiptType.PRIVATE: "m.read.private"}
 
-TxnText = Callable[[DeviceNo, bytes], str | None]
 RoomToken = Callable[[RoomNo, int], str]
 
 
 class Assembler:
-    """Puts one look together. `transaction`: what a device called an event that it sent lately."""
+    """Puts one look together."""
 
     def __init__(self, look: Look, now_ms: int, transaction: TxnText, room_token: RoomToken) -> None:
         self._look = look
@@ -138,13 +138,20 @@ class Assembler:
         return b'"timeline":{' + b",".join(parts) + b"}"
 
     def _events(self, news: News, events: Iterable[Event], matcher: Matcher | None = None) -> list[bytes]:
+        """Events of the timeline, or with a `matcher` of the state."""
+        look = self._look
+        eye = Eye(ref=news.own.ref, device=look.session.device)
+        if matcher is None:
+            eye = replace(eye, sees=partial(timeline.sees, news), membership_at=partial(timeline.membership_at, news))
+        writer = unsigned.Writer(eye, look.around, self._now_ms, self._transaction)
         shown = []
         for event in events:
-            piece = self._look.pieces.get(event.env.event_id)
+            piece = look.pieces.get(event.env.event_id)
             if piece is None or (matcher is not None and not self._belongs(matcher, piece)):
                 continue
-            whole = render.closed(piece.fragment, self._unsigned(news, event, piece, in_timeline=matcher is None))
-            shown.append(self._look.ask.filter.cut(whole))
+            whole = writer.event(event.env)
+            if whole is not None:
+                shown.append(look.ask.filter.cut(whole))
         return shown
 
     def _belongs(self, matcher: Matcher, piece: Piece) -> bool:
@@ -152,28 +159,6 @@ class Assembler:
         if piece.state_key is None:
             return False
         return matcher.all or matcher.admits(piece.type, piece.sender, piece.content)
-
-    def _unsigned(self, news: News, event: Event, piece: Piece, *, in_timeline: bool) -> bytes | None:
-        look, env = self._look, event.env
-        prev_content = replaces = because = None
-        if env.redacted_by is not None:
-            redaction = look.related.get((env.room, env.redacted_by))
-            said = None if redaction is None else look.pieces.get(redaction.env.event_id)
-            because = None if said is None else render.closed(said.fragment, None)
-        elif env.prev_seq is not None:
-            before = look.related.get((env.room, env.prev_seq))
-            said = None if before is None else look.pieces.get(before.env.event_id)
-            if before is not None and said is not None:
-                prev_content, replaces = said.content, event_id_text(before.env.event_id)
-        own = env.sender == news.own.ref
-        return render.unsigned(
-            age_ms=self._now_ms - piece.ts_ms,
-            transaction_id=self._transaction(look.session.device, env.event_id) if own else None,
-            membership=_MEMBERSHIPS[timeline.membership_at(news, env.seq)] if in_timeline else None,
-            prev_content=prev_content,
-            replaces_state=replaces,
-            redacted_because=because,
-        )
 
     def _summary(self, news: News) -> bytes:
         assert news.summary is not None

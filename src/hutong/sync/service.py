@@ -18,9 +18,11 @@ from hutong.cells.tokens import SyncToken, Tokens
 from hutong.cells.view import RoomInfo, View
 from hutong.ids import AccountNo, DeviceNo, MemberRef, Pos, RoomNo
 from hutong.rooms.event_types import MEMBER
-from hutong.sync.build import Builder, Look, Stuck
+from hutong.rooms.unsigned import TxnText
+from hutong.sync.build import Builder
+from hutong.sync.look import Look, Stuck
 from hutong.sync.model import Ask, News, Section
-from hutong.sync.response import Assembler, TxnText
+from hutong.sync.response import Assembler
 from hutong.sync.session import Session, Sessions
 from hutong.typing_notices.board import TypingBoard
 from hutong.vault.vault import Gone, Vault

@@ -1,17 +1,15 @@
 """Which events of a room's window are shown: what the filter admits, what the reader may see, the last few. No I/O."""
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from hutong.cells.records import Event
+from hutong.cells.records import Envelope, Event
+from hutong.cells.relations import EVERYTHING, Eyes
 from hutong.ids import Seq
 from hutong.rooms.event_types import HISTORY_VISIBILITY, HistoryVisibility, Membership
-from hutong.rooms.visibility import visible
+from hutong.rooms.pieces import Piece
+from hutong.rooms.visibility import seen_ranges, value_at, visible
 from hutong.sync.filters import Filter
-from hutong.sync.model import END_OF_TIME, News, is_about
-from hutong.sync.pieces import Piece
-
-Moves = Sequence[tuple[Seq, int]]
+from hutong.sync.model import END_OF_TIME, News, Section, is_about
 
 
 def choose(news: News, filter: Filter, pieces: Mapping[bytes, Piece], *, joined_since: bool) -> None:
@@ -27,7 +25,7 @@ def choose(news: News, filter: Filter, pieces: Mapping[bytes, Piece], *, joined_
     shown: list[Event] = []
     cut = news.more or (news.fresh and (joined_since or news.own.from_seq > 1))
     for event in reversed(news.scanned):
-        if not sees(news, event):
+        if not sees(news, event.env):
             if news.own_only:
                 continue
             cut = True
@@ -81,9 +79,8 @@ def admits(filter: Filter, event: Event, pieces: Mapping[bytes, Piece]) -> bool 
     return matcher.all or matcher.admits(piece.type, piece.sender, piece.content)
 
 
-def sees(news: News, event: Event) -> bool:
+def sees(news: News, env: Envelope) -> bool:
     """Whether the reader may see the event."""
-    env = event.env
     is_own = is_about(env, news.own.ref)
     if news.own_only:
         return is_own and env.seq == news.moment.seq
@@ -104,14 +101,16 @@ def sees(news: News, event: Event) -> bool:
     )
 
 
-def value_at(moves: Moves, seq: Seq, default: int) -> int:
-    """The value that held after event `seq`."""
-    at = bisect_right(moves, seq, key=lambda move: move[0])
-    return moves[at - 1][1] if at else default
-
-
 def membership_at(news: News, seq: Seq) -> int:
     """The reader's membership after an event of the timeline: joined until the last move, or as histories say."""
     if news.histories is not None:
         return value_at(news.histories.membership, seq, Membership.LEAVE)
     return news.moment.membership if seq >= news.moment.seq else Membership.JOIN
+
+
+def eyes(news: News) -> Eyes:
+    """What of the room the reader sees, for what relates to the events that are shown."""
+    histories, own = news.histories, news.own
+    last = Seq(min(news.horizon - 1, news.moment.seq)) if news.section is Section.LEAVE else END_OF_TIME
+    seen = EVERYTHING if histories is None else tuple(seen_ranges(histories.visibility, histories.membership, last))
+    return Eyes(room=own.room, ref=own.ref, seen=seen, upto=news.upto)

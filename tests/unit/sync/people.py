@@ -5,9 +5,9 @@ from hutong.cells.records import Envelope, Event, ReceiptRow, Record, Words
 from hutong.cells.sync_reads import Moment
 from hutong.ids import HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import MEMBER, MESSAGE
+from hutong.rooms.pieces import Piece
 from hutong.rooms.render import fragment
 from hutong.sync.model import News, Own, Section
-from hutong.sync.pieces import Piece
 
 ALICE, BOB = MemberRef(-11), MemberRef(12)
 ROOM = RoomNo(4)

@@ -92,20 +92,20 @@ def test_who_joins_sees_what_the_history_visibility_lets_them(rule: HistoryVisib
     histories = Histories([(Seq(4), Membership.INVITE), (Seq(7), Membership.JOIN)], [(Seq(1), rule)])
     told = news(own((7, 70, Membership.JOIN)), [*says(2, 3, 5), move(7, ALICE, Membership.JOIN), *says(8)])
     told.histories = histories
-    assert [e.env.seq for e in told.scanned if sees(told, e)] == seen
+    assert [e.env.seq for e in told.scanned if sees(told, e.env)] == seen
 
 
 def test_a_change_of_the_rule_is_seen_by_whom_either_rule_lets() -> None:
     rules: list[tuple[Seq, int]] = [(Seq(1), HistoryVisibility.SHARED), (Seq(5), HistoryVisibility.JOINED)]
     told = news(own((7, 70, Membership.JOIN)), [event(5, HISTORY_VISIBILITY, BOB, skey=0), *says(6)])
     told.histories = Histories([(Seq(7), Membership.JOIN)], rules)
-    assert [sees(told, e) for e in told.scanned] == [True, False]
+    assert [sees(told, e.env) for e in told.scanned] == [True, False]
 
 
 def test_who_was_away_between_two_joins_does_not_see_what_was_said_meanwhile() -> None:
     moves: list[tuple[Seq, int]] = [(Seq(1), Membership.JOIN), (Seq(4), Membership.LEAVE), (Seq(7), Membership.JOIN)]
     told = news(own((7, 70, Membership.JOIN)), [*says(3), move(4, ALICE, Membership.LEAVE), *says(5, 8)])
     told.histories = Histories(moves, [(Seq(1), HistoryVisibility.JOINED)])
-    assert [sees(told, e) for e in told.scanned] == [True, True, False, True]
+    assert [sees(told, e.env) for e in told.scanned] == [True, True, False, True]
     assert chosen(told, EVERYTHING) == [8], "what changed in the hole is the state's to tell"
     assert told.limited

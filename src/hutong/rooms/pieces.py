@@ -10,15 +10,14 @@ from msgspec import Struct
 
 from hutong.cells.names import Names
 from hutong.cells.records import Envelope, Words
-from hutong.cells.view import Lru, RoomInfo, View
+from hutong.cells.view import Lru
 from hutong.cells.words import Lost, WordsReader
 from hutong.ids import MemberRef, RoomNo
 from hutong.rooms import render
-from hutong.rooms.event_types import STRUCTURAL
 
 PIECES_MAX: Final = 50_000
 
-Governing = Callable[[RoomInfo, Envelope], Awaitable[dict[str, Any] | None]]
+Governing = Callable[[Envelope], Awaitable[dict[str, Any] | None]]
 """What a state event whose words are gone still says, since the room goes on by it."""
 
 
@@ -37,12 +36,9 @@ class Piece(Struct, frozen=True):
 
 
 class Pieces:
-    def __init__(
-        self, words: WordsReader, names: Names, view: View, governing: Governing, pieces_max: int = PIECES_MAX
-    ) -> None:
+    def __init__(self, words: WordsReader, names: Names, governing: Governing, pieces_max: int = PIECES_MAX) -> None:
         self._words = words
         self._names = names
-        self._view = view
         self._governing = governing
         self._cache: Lru[tuple[bytes, bool], Piece] = Lru(pieces_max)
 
@@ -71,7 +67,7 @@ class Pieces:
             if said is Lost.AWAY or sender is None:
                 continue
             if not isinstance(said, Words):
-                said = render.without_words(env, await self._governs(env))
+                said = render.without_words(env, await self._governing(env))
             state_key = said.state_key
             if env.target is not None:
                 state_key = names.get((env.room, env.target))
@@ -94,10 +90,6 @@ class Pieces:
     def name(self, room: RoomNo, ref: MemberRef) -> str | None:
         """Somebody's user id, when it is at hand."""
         return self._names.cached(room, ref)
-
-    async def _governs(self, env: Envelope) -> dict[str, Any] | None:
-        room = await self._view.room(env.room) if env.skey == 0 and env.type in STRUCTURAL else None
-        return None if room is None else await self._governing(room, env)
 
     def forget(self, room: RoomNo, ref: MemberRef) -> None:
         """Somebody was erased: drop what they wrote and what names them. Cost: looks at every piece kept."""

@@ -1,0 +1,1 @@
+"""Edits, reactions, references and threads: what relates to an event, and how it is told with it."""
