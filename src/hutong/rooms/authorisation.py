@@ -53,10 +53,11 @@ DEFAULTS: Final = {
     "events_default": 0,
     "state_default": 50,
     "ban": 50,
-    "kick": 50,
     "redact": 50,
+    "kick": 50,
     "invite": 0,
 }
+"""In the order in which the text goes through them."""
 NOTIFICATION_DEFAULT: Final = 50
 K = TypeVar("K")
 _NO_POWER_LEVELS: Final = PowerLevels()
@@ -324,8 +325,10 @@ def _power_levels(room: Projection, sender: MemberRef, own: int, new: PowerLevel
         if before != after:
             _require(room, "9.5.1", own, default if before is None else before, f"to change {field}")
             _grant(room, "9.5.2", own, default if after is None else after, field)
-    _entries(room, own, "events", old.events, new.events)
-    _entries(room, own, "notifications", old.notifications, new.notifications)
+    for field in ("events", "notifications"):
+        _entries_changed(room, own, field, getattr(old, field), getattr(new, field))
+    for field in ("events", "notifications"):
+        _entries_granted(room, own, field, getattr(old, field), getattr(new, field))
     altered = _altered(old.users, new.users)
     for ref in altered:
         if ref in old.users and ref != sender and old.users[ref] >= own:
@@ -338,12 +341,14 @@ def _power_levels(room: Projection, sender: MemberRef, own: int, new: PowerLevel
             _grant(room, "9.9.1", own, fallback, "users")  # removed, hence lifted: stricter than the text, see above
 
 
-def _entries(room: Projection, own: int, field: str, was: Mapping[K, int], will: Mapping[K, int]) -> None:
-    altered = _altered(was, will)
-    for key in altered:
+def _entries_changed(room: Projection, own: int, field: str, was: Mapping[K, int], will: Mapping[K, int]) -> None:
+    for key in _altered(was, will):
         if key in was:
             _require(room, "9.6.1", own, was[key], f"to change an entry of {field}")
-    for key in altered:
+
+
+def _entries_granted(room: Projection, own: int, field: str, was: Mapping[K, int], will: Mapping[K, int]) -> None:
+    for key in _altered(was, will):
         if key in will:
             _grant(room, "9.7.1", own, will[key], field)
 
