@@ -254,7 +254,11 @@ class Rooms:
     async def state(self, caller: Caller, room_id: str) -> list[bytes]:
         """All current state, or that at one's leaving. Events of a region that is away are left out."""
         seat = await self.access.seat(caller.account, room_id)
-        return await self.show.state(seat.room, await self._state_of(seat), Reader(seat.member, caller.device))
+        return await self.show.state(seat.room, await self._state_of(seat), await self._reader(seat, caller))
+
+    async def _reader(self, seat: Seat, caller: Caller) -> Reader:
+        """Who is shown state: to somebody who left, what they saw decides what may go with it."""
+        return Reader(seat.member, caller.device, None if seat.joined else await self.access.sight(seat))
 
     async def _state_of(self, seat: Seat) -> list[Envelope]:
         room = seat.room.room
@@ -273,7 +277,7 @@ class Rooms:
         event = await self.cell.reads.state_event(seat.room.room, *key, seat.upto or Seq(2**62))
         if event is None:
             raise missing
-        (shown,) = await self.show.events(seat.room, [event.env], Reader(seat.member, caller.device))
+        (shown,) = await self.show.events(seat.room, [event.env], await self._reader(seat, caller))
         if shown is None:
             raise self.cell.away(self.cell.cell_of(event.env.home))
         return bytes(_CONTENT.decode(shown).content), shown
@@ -321,7 +325,7 @@ class Rooms:
                 if texts[env.event_id] == membership
                 or (not_membership is not None and texts[env.event_id] != not_membership)
             ]
-        shown = await self.show.events(seat.room, wanted, Reader(seat.member, caller.device))
+        shown = await self.show.events(seat.room, wanted, await self._reader(seat, caller))
         return [json for json in shown if json is not None]
 
     async def _state_before(self, seat: Seat, at: Seq) -> list[Envelope]:

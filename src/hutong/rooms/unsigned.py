@@ -25,7 +25,8 @@ TxnText = Callable[[DeviceNo, bytes], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Eye:
-    """For whom an event is made. `sees` and `membership_at` are None where a list of state is told, not a timeline."""
+    """For whom an event is made. `membership_at` is None where a list of state is told, not a timeline, and `sees` is
+    where that is the current state, to somebody who is in the room."""
 
     ref: MemberRef
     device: DeviceNo
@@ -76,7 +77,8 @@ class Writer:
         prev_content = replaces = because = None
         if env.redacted_by is not None:
             redaction = self._around.before.get((env.room, env.redacted_by))
-            said = None if redaction is None else self._around.pieces.get(redaction.event_id)
+            may_see = redaction is not None and (eye.sees is None or eye.sees(redaction))
+            said = self._around.pieces.get(redaction.event_id) if redaction is not None and may_see else None
             because = None if said is None else render.closed(said.fragment, None, self._room_id)
         elif env.prev_seq is not None:
             replaced = self._around.before.get((env.room, env.prev_seq))
@@ -97,9 +99,11 @@ class Writer:
     def _may_see(self, replaced: Envelope, by: Envelope) -> bool:
         """Whether the reader may know what stood before: as an event, or as the state of a room that they were in."""
         eye = self._eye
-        if eye.sees is None or eye.membership_at is None or eye.sees(replaced):
+        if eye.sees is None:
+            return False
+        if eye.sees(replaced):
             return True
-        return eye.membership_at(Seq(by.seq - 1)) == Membership.JOIN
+        return eye.membership_at is not None and eye.membership_at(Seq(by.seq - 1)) == Membership.JOIN
 
     def _relations(self, env: Envelope, *, threads: bool) -> bytes | None:
         bundle = self._around.bundles.get((env.room, env.seq))

@@ -131,18 +131,16 @@ class Assembler:
         parts = [b'"events":[' + b",".join(events) + b"]", b'"limited":true' if news.limited else b'"limited":false']
         if before is not None and before >= 0 and not news.own_only:
             parts.append(b'"prev_batch":' + _encode(self._room_token(news.own.room, before)))
-        elif (
-            news.limited
-        ):  # of all that was read, nothing passed the filter: what may pass lies before this answer's end
+        elif news.limited:  # nothing of what was read passed the filter: what may pass lies before this answer's end
             parts.append(b'"prev_batch":' + _encode(self._next_batch))
         return b'"timeline":{' + b",".join(parts) + b"}"
 
     def _events(self, news: News, events: Iterable[Event], matcher: Matcher | None = None) -> list[bytes]:
         """Events of the timeline, or with a `matcher` of the state."""
         look = self._look
-        eye = Eye(ref=news.own.ref, device=look.session.device)
+        eye = Eye(ref=news.own.ref, device=look.session.device, sees=partial(timeline.sees, news))
         if matcher is None:
-            eye = replace(eye, sees=partial(timeline.sees, news), membership_at=partial(timeline.membership_at, news))
+            eye = replace(eye, membership_at=partial(timeline.membership_at, news))
         writer = unsigned.Writer(eye, look.around, self._now_ms, self._transaction)
         shown = []
         for event in events:

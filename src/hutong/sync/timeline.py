@@ -84,6 +84,8 @@ def sees(news: News, env: Envelope) -> bool:
     is_own = is_about(env, news.own.ref)
     if news.own_only:
         return is_own and env.seq == news.moment.seq
+    if news.section is Section.LEAVE and env.seq > news.moment.seq:
+        return False
     histories = news.histories
     if histories is None or (is_own and env.seq == news.moment.seq):
         return True
