@@ -12,6 +12,7 @@ import msgspec
 from hutong.cells.batch import Batch, Bell
 from hutong.cells.directory import Directory
 from hutong.cells.messages import Draft, RefReply
+from hutong.cells.names import erased_ref
 from hutong.cells.reads import Reads
 from hutong.cells.records import Envelope
 from hutong.errors import NotFound
@@ -150,14 +151,19 @@ async def _change(home: Home, room: RoomNo, room_id: bytes, version: int, type: 
     if named:
         structural.check(served, type, content)  # nobody is looked up, or given a ref, for what is refused anyway
         found = await home.refs(named, room)
-    # Nobody has this name: the entry must not be anybody's, now or later.
-    refs = {
-        user_id: found[user_id].ref if user_id in found else MemberRef(home.room_code(room_id, user_id))
-        for user_id in named
-    }
+    refs = {user_id: found[user_id].ref if user_id in found else _nobodys(home, room_id, user_id) for user_id in named}
     resolver = structural.Resolver(
         ref=refs.__getitem__,
         hashed=lambda text: home.room_code(room_id, text),
         room=lambda text: id_bytes(text[1:].partition(":")[0]) if text.startswith("!") else None,
     )
     return structural.parse(served, type, content, resolver)
+
+
+def _nobodys(home: Home, room_id: bytes, user_id: str) -> MemberRef:
+    """What stands for a name that nobody has: the entry must not be anybody's, now or later.
+
+    What an erased person is called stands for them as before: else who writes power levels as they are shown would
+    take that entry away, and nobody but its superior may.
+    """
+    return erased_ref(user_id) or MemberRef(home.room_code(room_id, user_id))

@@ -207,3 +207,14 @@ def erased_id(ref: MemberRef, server_name: str) -> str:
     """The user id shown for a person who was erased; it cannot be registered (`erased-` is reserved)."""
     text = base64.b32encode((ref & (2**64 - 1)).to_bytes(8, "big")).decode().rstrip("=").lower()
     return f"@erased-{text}:{server_name}"
+
+
+def erased_ref(user_id: str) -> MemberRef | None:
+    """The ref that `user_id` was made of by `erased_id`; None for every other user id."""
+    text = user_id.removeprefix("@erased-").partition(":")[0]
+    try:
+        raw = base64.b32decode(text.upper() + "===")
+    except ValueError:
+        return None
+    ref = MemberRef(signed64(raw)) if len(raw) == 8 else None
+    return ref if ref is not None and erased_id(ref, user_id.partition(":")[2]) == user_id else None

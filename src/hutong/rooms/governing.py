@@ -13,6 +13,10 @@ from hutong.rooms.event_types import STRUCTURAL, Membership
 NOW = Seq(2**62)
 
 
+class NameAway(Exception):
+    """Somebody who is named cannot be asked for now: to call them erased would be false."""
+
+
 class Governing:
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
@@ -20,6 +24,7 @@ class Governing:
     async def content(self, env: Envelope) -> dict[str, Any] | None:
         """The content by which the room goes on; None for what governs nothing, now or ever.
 
+        Raises: NameAway.
         Cost: nothing for other types; else one statement, and names.
         """
         if env.skey != 0 or env.type not in STRUCTURAL:
@@ -30,6 +35,9 @@ class Governing:
             return None
         refs = redaction.refs_in(env.type, room.projection)
         users = await self._cell.names.fetch((room.room, ref) for ref in refs)
+        unnamed = [ref for ref in refs if (room.room, ref) not in users]
+        if unnamed and await self._cell.reads.members_by_ref(room.room, unnamed):
+            raise NameAway
         server = self._cell.directory.server_name(room.home)
         return redaction.content_from_projection(
             env.type,

@@ -14,6 +14,7 @@ from hutong.cells.view import Lru
 from hutong.cells.words import Lost, WordsReader
 from hutong.ids import MemberRef, RoomNo
 from hutong.rooms import render
+from hutong.rooms.governing import NameAway
 
 PIECES_MAX: Final = 50_000
 
@@ -67,7 +68,10 @@ class Pieces:
             if said is Lost.AWAY or sender is None:
                 continue
             if not isinstance(said, Words):
-                said = render.without_words(env, await self._governing(env))
+                try:
+                    said = render.without_words(env, await self._governing(env))
+                except NameAway:
+                    continue
             state_key = said.state_key
             if env.target is not None:
                 state_key = names.get((env.room, env.target))
