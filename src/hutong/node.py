@@ -42,7 +42,6 @@ from hutong.cells.messages import (
     KeysChanged,
     KeysOf,
     ProfileOf,
-    ReceiptMoved,
     Stripped,
     Typing,
 )
@@ -258,6 +257,7 @@ class Node:
         # Receipts, typing, sync.
         sync_reads = SyncReads(database.pool)
         receipts = Receipts(
+            access=access,
             writer=cell.writer,
             view=cell.view,
             reads=cell.reads,
@@ -268,8 +268,8 @@ class Node:
         )
         board = TypingBoard(asyncio.get_running_loop(), cell.tail.nudge)
         typing = TypingNotices(
-            cell=cell.number, view=cell.view, directory=directory, link=cell.link, board=board,
-            member_cells=cell.member_cells,
+            cell=cell.number, access=access, view=cell.view, directory=directory, link=cell.link, board=board,
+            member_cells=cell.member_cells, members=cell.reads.members_by_ref,
         )  # fmt: skip
         stripped = StrippedState(cell)
 
@@ -323,7 +323,6 @@ class Node:
         self.link.serve(cell.number, ProfileOf, answer_profile)
         self.link.serve(cell.number, Stripped, stripped.answer)
         self.link.serve(cell.number, AuthorityFor, restricted.answer)
-        self.link.serve(cell.number, ReceiptMoved, receipts.heard)
         self.link.serve(cell.number, Typing, typing.heard)
         self.link.serve(cell.number, KeysOf, keys.answer_query)
         self.link.serve(cell.number, ClaimKeys, keys.answer_claim)

@@ -106,15 +106,64 @@ async def test_a_receipt_for_the_wrong_thread_is_refused(alice: Client, room: st
         answer = await alice.post(path("rooms", room, "receipt", type, event), {"thread_id": thread})
         assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM"), (event, thread, answer)
         assert "thread_id" in answer.error
-    answer = await alice.post(path("rooms", room, "receipt", "m.read", plain), {"thread_id": 5})
-    assert (answer.status, answer.errcode) == (400, "M_BAD_JSON")
+    for no_text in (5, None, ["main"], True):
+        answer = await alice.post(path("rooms", room, "receipt", "m.read", plain), {"thread_id": no_text})
+        assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM"), no_text
+        assert "thread_id" in answer.error
 
 
 async def test_who_is_not_in_the_room_marks_nothing(alice: Client, carol: Client, room: str) -> None:
     event = await alice.send(room, "read me")
-    for where in (room, "!nowhere:cn.localhost", "nonsense"):
-        answer = await carol.post(path("rooms", where, "receipt", "m.read", event))
-        assert (answer.status, answer.errcode) == (403, "M_FORBIDDEN")
+    old = await alice.create_room(room_version="11")
+    for person, where in (
+        (carol, room),
+        (carol, "!nowhere:cn.localhost"),
+        (alice, f"{room}:cn.localhost"),
+        (alice, f"{room}:matrix.org"),
+        (alice, old.partition(":")[0]),
+        (alice, old.replace("cn.", "ru.")),
+    ):
+        for answer in (
+            await person.post(path("rooms", where, "receipt", "m.read", event)),
+            await person.post(path("rooms", where, "read_markers"), {"m.read": event}),
+            await person.put(path("rooms", where, "typing", person.user_id), {"typing": True}),
+        ):
+            assert (answer.status, answer.errcode) == (403, "M_FORBIDDEN"), (where, answer)
+    answer = await carol.post(path("rooms", "nonsense", "receipt", "m.read", event))
+    assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
+    assert stands(alice, room, event, alice) is None
+
+
+async def test_markers_of_one_request_move_together_or_not_at_all(alice: Client, room: str) -> None:
+    event = await alice.send(room, "read me")
+    other = await alice.another_device()
+    await other.poll()
+    where = path("rooms", room, "read_markers")
+    for wrong in ({"m.read.private": "$nothing"}, {"m.read": "nonsense"}):
+        answer = await alice.post(where, {"m.fully_read": event, **wrong})
+        assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
+        assert next(iter(wrong)) in answer.error
+    for no_text in (5, None):
+        answer = await alice.post(where, {"m.fully_read": event, "m.read": no_text})
+        assert (answer.status, answer.errcode) == (400, "M_BAD_JSON")
+    assert (await alice.post(where, {})).status == 200
+    marker = await alice.get(path("user", alice.user_id, "rooms", room, "account_data", "m.fully_read"))
+    assert marker.status == 404
+    assert "rooms" not in await other.sync(other.since)
+
+
+async def test_a_fully_read_marker_is_set_by_a_receipt_too_and_moves_forward_only(alice: Client, room: str) -> None:
+    first = await alice.send(room, "one")
+    second = await alice.send(room, "two")
+    where = path("user", alice.user_id, "rooms", room, "account_data", "m.fully_read")
+    for event in (second, first):
+        await alice.mark_read(room, event, "m.fully_read")
+        assert await alice.ok("GET", where) == {"event_id": second}
+    told = (await alice.sync())["rooms"]["join"][room]
+    assert {"type": "m.fully_read", "content": {"event_id": second}} in told["account_data"]["events"]
+    for place in (where, path("user", alice.user_id, "account_data", "m.fully_read")):
+        answer = await alice.put(place, {"event_id": first})
+        assert (answer.status, answer.errcode) == (405, "M_BAD_JSON")
 
 
 @pytest.mark.parametrize(("type", "event"), [("m.unread", None), ("m.read", "$nothing"), ("m.read", "nonsense")])

@@ -194,3 +194,54 @@ async def test_a_redaction_during_a_cut_holds_after_it(alice: Client, carol: Cli
     mark = await alice.send(lane, "mark")
     await carol.sees(lane, mark)
     assert (await carol.event(lane, sent))["content"] == {}
+
+
+async def test_a_receipt_of_a_cut_room_counts_at_once_and_is_heard_of_after_the_heal(
+    alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
+) -> None:
+    """cn, the room's home, is away: carol's own devices know at once, everybody else once it is back."""
+    root = await alice.send(lane, "read me")
+    last = await alice.send(lane, "in a thread", **{"m.relates_to": {"rel_type": "m.thread", "event_id": root}})
+    for person in (bob, carol):
+        await person.sees(lane, last)
+    phone = await carol.another_device()
+    await phone.poll()
+    assert phone.unread[lane] == 2
+    ways.cut_off(CN)
+    async with asyncio.timeout(2):
+        await carol.mark_read(lane, root, thread_id="main")
+        await carol.mark_read(lane, last, thread_id=root)
+    await phone.until(lambda: phone.unread[lane] == 0, "that everything is read")
+    for person in (alice, bob):
+        assert carol.user_id not in str(person.receipts[lane])
+    ways.heal()
+    for person in (alice, bob, await bob.another_device()):
+        await person.until(
+            lambda person=person: (  # type: ignore[misc]
+                (at := person.receipts[lane]).get(root, {}).get("m.read", {}).get(carol.user_id, {}).get("thread_id")
+                == "main"
+                and at.get(last, {}).get("m.read", {}).get(carol.user_id, {}).get("thread_id") == root
+            ),
+            "carol's receipts",
+        )
+
+
+async def test_of_many_receipts_during_a_cut_the_last_holds_after_it(
+    alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
+) -> None:
+    events = [await alice.send(lane, f"{n}") for n in range(4)]
+    await carol.sees(lane, events[-1])
+    ways.cut_off(RU)
+    for event in events:
+        await carol.mark_read(lane, event)
+    await carol.mark_read(lane, events[0], "m.read.private")
+    ways.heal()
+    for person in (alice, bob):
+        await person.until(
+            lambda person=person: carol.user_id in str(person.receipts[lane].get(events[-1])),  # type: ignore[misc]
+            "carol's last receipt",
+        )
+        fresh = await person.another_device()
+        await fresh.poll()
+        assert list(fresh.receipts[lane]) == [events[-1]]
+        assert "m.read.private" not in str(fresh.receipts)

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 from msgspec import structs
 
+from hutong.cells import markers
 from hutong.cells.batch import Batch
 from hutong.cells.codes import OutKind
 from hutong.cells.drafts import Home
 from hutong.cells.memory import Memory, NotLoaded, ReceiptKey, RoomState
 from hutong.cells.messages import OutRow, RoomFacts, SnapshotReply
-from hutong.cells.records import Envelope, Event, Member, ReceiptRow, Words
+from hutong.cells.records import Envelope, Event, Member, Words
 from hutong.ids import AccountNo, CellNo, MemberRef, Minute, RoomNo, Seq
 from hutong.rooms.event_types import MEMBER, Membership
 from hutong.rooms.projection import decode
@@ -42,7 +43,7 @@ class Ingest:
             state = await memory.load(row.room)
             self._states[row.room] = state
             if state is not None:
-                await memory.load_members(state, self._named(row))
+                await memory.load_members(state, self._named(row) or self._reader(row))
                 await memory.load_receipts(state, self._marked(row))
         self._members = {
             room: await self.home.reads.members_by_ref(room, refs) for room, refs in self._strangers().items()
@@ -62,10 +63,14 @@ class Ingest:
         events = [row.envelope, *(snapshot.state if snapshot is not None else ())]
         return [_target(env) for env in events if env is not None and env.type == MEMBER]
 
+    def _reader(self, row: OutRow) -> list[MemberRef]:
+        """Whose receipt a row brings."""
+        return [MemberRef(row.a)] if row.kind == OutKind.RECEIPT else []
+
     def _marked(self, row: OutRow) -> list[ReceiptKey]:
         """Whose markers a row moves, by itself or by those that come with it."""
         if row.kind == OutKind.RECEIPT:
-            return [_marker(row)]
+            return [markers.marker(row)[0]]
         snapshot = self.snapshots.get((row.room, row.seq))
         return [] if snapshot is None else [(ref, rtype, thread) for ref, rtype, thread, _, _ in snapshot.receipts]
 
@@ -96,23 +101,10 @@ class Ingest:
             batch.erased.append((row.room, MemberRef(row.a)))
         elif row.kind == OutKind.RECEIPT:
             state = memory.get(row.room)
-            if state is not None:
-                self._receipt(batch, state, _marker(row), row.seq, Minute(row.b & 0xFFFFFFFF))
+            if state is not None and markers.credible(self.home, state, row, self.src):
+                markers.move(self.home, batch, state, *_moved(row), self.src)
         elif row.kind == OutKind.EVENT and row.envelope is not None:
             self._event(batch, memory, row, row.envelope)
-
-    def _receipt(self, batch: Batch, state: RoomState, key: ReceiptKey, seq: Seq, minute: Minute) -> None:
-        if state.receipts.get(key, 0) >= seq:
-            return
-        state.receipts[key] = seq
-        batch.touched.add(state.room)
-        ref, rtype, thread = key
-        batch.receipt(
-            ReceiptRow(
-                room=state.room, ref=ref, rtype=rtype, thread=thread, seq=seq, minute=minute,
-                pos=batch.receipt_pos(state.room),
-            )
-        )  # fmt: skip
 
     def _event(self, batch: Batch, memory: Memory, row: OutRow, env: Envelope) -> None:
         batch.touched.add(row.room)
@@ -165,7 +157,7 @@ class Ingest:
                 state.state[old.type, old.skey] = old.seq
                 batch.state(state.room, old.type, old.skey, old.seq)
         for ref, rtype, thread, seq, minute in snapshot.receipts:
-            self._receipt(batch, state, (ref, rtype, thread), seq, minute)
+            markers.move(self.home, batch, state, (ref, rtype, thread), seq, minute, self.src)
         return state
 
     def _new(self, facts: RoomFacts) -> RoomState:
@@ -202,5 +194,6 @@ def _target(env: Envelope) -> MemberRef:
     return MemberRef(env.skey)
 
 
-def _marker(row: OutRow) -> ReceiptKey:
-    return MemberRef(row.a), row.b >> 32, row.thread
+def _moved(row: OutRow) -> tuple[ReceiptKey, Seq, Minute]:
+    key, minute = markers.marker(row)
+    return key, row.seq, minute

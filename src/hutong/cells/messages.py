@@ -391,19 +391,6 @@ class KeysChanged(Request[list[str]], frozen=True, kw_only=True):
     since: Minute
 
 
-class ReceiptMoved(Request[None], frozen=True, kw_only=True):
-    """A member who is at home in the asking cell has read up to `seq`; the asked cell is the room's home."""
-
-    flow: ClassVar[str] = "receipts"
-    reply: ClassVar[Any] = None
-    room: RoomNo
-    ref: MemberRef
-    rtype: int
-    thread: int
-    seq: Seq
-    minute: Minute
-
-
 class Typing(Request[None], frozen=True, kw_only=True):
     """A member types, or stopped (`ms` 0). To the room's home; from there to every cell of the room."""
 

@@ -1,15 +1,15 @@
-"""The operations that number no event: staging content, markers, account data, giving an event up.
+"""The operations that number no event: staging content, account data, giving an event up.
 
-`append` holds those that do, `ingest` what arrives from other cells.
+`append` holds those that do, `markers` what moves receipts, `ingest` what arrives from other cells.
 """
 
 from msgspec import Struct, structs
 
 from hutong.cells.batch import Batch, Bell
-from hutong.cells.codes import CellRole, ContentState, OutKind, ReceiptType
+from hutong.cells.codes import ContentState, OutKind
 from hutong.cells.drafts import Home
 from hutong.cells.memory import Memory, NotLoaded, RoomState
-from hutong.cells.records import ReceiptRow, Txn
+from hutong.cells.records import Txn
 from hutong.errors import MatrixError
 from hutong.ids import AccountNo, HomeNo, MemberRef, Minute, RoomNo, Seq
 from hutong.rooms.event_types import Membership
@@ -70,59 +70,6 @@ class VoidEvent(_Op, kw_only=True):
     def form(self, batch: Batch, memory: Memory) -> None:
         memory.voided.add(self.event_id)
         batch.voided(self.event_id, self.minute)
-
-
-class MarkRead(_Op, kw_only=True):
-    """Move a marker of somebody forward. Its result: whether it moved. Nobody is woken for one that stands still.
-
-    At the room's home, public markers go on to the other cells of the room.
-    """
-
-    room: RoomNo
-    ref: MemberRef
-    rtype: int
-    thread: int
-    seq: Seq
-    minute: Minute
-    home: Home
-    _state: RoomState | None = None
-
-    async def prepare(self, memory: Memory) -> None:
-        self._state = await memory.load(self.room)
-        if self._state is not None:
-            await memory.load_receipts(self._state, [(self.ref, self.rtype, self.thread)])
-
-    def form(self, batch: Batch, memory: Memory) -> bool:
-        state = self._state
-        if state is None:
-            return False
-        if memory.room(self.room) is not state:
-            raise NotLoaded
-        key = (self.ref, self.rtype, self.thread)
-        if state.receipts.get(key, 0) >= self.seq:
-            return False
-        state.receipts[key] = self.seq
-        batch.touched.add(self.room)
-        batch.receipt(
-            ReceiptRow(
-                room=self.room, ref=self.ref, rtype=self.rtype, thread=self.thread, seq=self.seq, minute=self.minute,
-                pos=batch.receipt_pos(self.room),
-            )
-        )  # fmt: skip
-        if self.rtype == ReceiptType.READ and self.home.directory.cell_of(state.home) == self.home.cell:
-            self._tell(batch, state)
-        return True
-
-    def _tell(self, batch: Batch, state: RoomState) -> None:
-        for cell, role in state.cells.items():
-            if role == CellRole.MEMBER:
-                self.home.post(
-                    batch,
-                    Bell(
-                        dest=cell, room=self.room, seq=self.seq, kind=OutKind.RECEIPT, a=self.ref,
-                        b=self.rtype << 32 | self.minute, thread=self.thread,
-                    ),
-                )  # fmt: skip
 
 
 class TellErased(_Op, kw_only=True):

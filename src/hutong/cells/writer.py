@@ -7,7 +7,7 @@ is formed, in order, against memory; they are answered after the commit, when th
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -27,6 +27,8 @@ R = TypeVar("R")
 
 QUEUE_MAX = 20_000
 BATCH_OPS_MAX = 1_000
+LINGER_S = 0.075
+"""How long what comes often, and is not urgent, waits for more of its kind."""
 COMMIT_TIMEOUT_S = 30.0
 RECONNECT_PATIENCE_S = 10.0
 LOCK_PATIENCE_S = 30.0
@@ -46,6 +48,17 @@ class Op(Protocol[R_co]):
 
     async def found(self) -> R_co | None:
         """The result that is in the tables already when the rows turn out to be there; None: they are not."""
+
+
+class LingeringOp(Op[R_co], Protocol[R_co]):
+    """One of many small moves of the same thing, of which only the last matters."""
+
+    @property
+    def key(self) -> Hashable:
+        """What it moves."""
+
+    def supersedes(self, earlier: Any) -> bool:
+        """Whether nothing is left of `earlier`, which has the same key, once this is written."""
 
 
 class NotTheWriter(Exception):
@@ -88,6 +101,7 @@ class Writer:
         self._started_over = started_over
         self._connection: asyncpg.Connection[Any] | None = None
         self._queue: list[_Entry[Any]] = []
+        self._lingering: dict[Hashable, _Entry[Any]] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -107,6 +121,7 @@ class Writer:
         """Commit what was submitted, then let go of the lock."""
         if self._task is None:
             return
+        self._linger_no_more()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_PATIENCE_S):
                 await self._idle.wait()
@@ -142,6 +157,34 @@ class Writer:
         result: R = await entry.answer
         return result
 
+    async def submit_soon(self, op: LingeringOp[R]) -> R:
+        """Commit `op` as `submit` does, after LINGER_S, in which the last of those with its key takes the place of all.
+
+        Cost: as of `submit`, once per key and LINGER_S.
+        """
+        self._check_open()
+        await op.prepare(self._memory)
+        self._check_open()
+        entry = self._lingering.get(op.key)
+        if entry is None:
+            if len(self._lingering) >= QUEUE_MAX:
+                raise Unavailable("too many writes are waiting", retry_after_ms=1_000)
+            loop = asyncio.get_running_loop()
+            if not self._lingering:
+                loop.call_later(LINGER_S, self._linger_no_more)
+            entry = self._lingering[op.key] = _Entry(op, loop.create_future())
+            entry.answer.add_done_callback(_heard)
+            self._idle.clear()
+        elif op.supersedes(entry.op):
+            entry.op = op
+        result: R = await asyncio.shield(entry.answer)  # others wait for it too
+        return result
+
+    def _linger_no_more(self) -> None:
+        self._queue.extend(self._lingering.values())
+        self._lingering = {}
+        self._wake.set()
+
     def _check_open(self) -> None:
         if self._task is None or self._task.done():
             raise Unavailable("the node is not ready to write")
@@ -166,7 +209,8 @@ class Writer:
                     for entry in entries:
                         entry.fail(error)
                     await self._start_over()
-            self._idle.set()
+            if not self._lingering:
+                self._idle.set()
 
     async def _commit(self, entries: Sequence[_Entry[Any]]) -> None:
         batch, formed, unloaded = Batch(self._tail.head, self._memory.counters()), [], []
@@ -301,7 +345,8 @@ class Writer:
     def _give_up(self, entries: Sequence[_Entry[Any]]) -> None:
         self._away = True
         queued, self._queue = self._queue, []
-        for entry in (*entries, *queued):
+        lingering, self._lingering = self._lingering, {}
+        for entry in (*entries, *queued, *lingering.values()):
             entry.fail(Unavailable(_AWAY))
 
     async def _landed(self, batch: Batch) -> bool:
@@ -332,3 +377,9 @@ class Writer:
     async def _head(self) -> Pos:
         assert self._connection is not None
         return Pos(await self._connection.fetchval("SELECT coalesce(max(pos), 0) FROM log"))
+
+
+def _heard(answer: "asyncio.Future[Any]") -> None:
+    """Who asked may have gone: then nobody looks at the error."""
+    if not answer.cancelled():
+        answer.exception()

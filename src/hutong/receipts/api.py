@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from falcon.asgi import Request, Response
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.json import Decoder
 
+from hutong.errors import BadParam
 from hutong.http.request import EMPTY, body, caller
 from hutong.ids import CellNo
 from hutong.receipts.service import Receipts
@@ -16,13 +18,13 @@ MARKERS_PATH = "/_matrix/client/v3/rooms/{room_id}/read_markers"
 
 
 class ReceiptBody(Struct, frozen=True):
-    thread_id: str | None = None
+    thread_id: Any = UNSET  # of whatever type: the specification has its own error for one that is no text
 
 
 class MarkersBody(Struct, frozen=True):
-    fully_read: str | None = field(name="m.fully_read", default=None)
-    read: str | None = field(name="m.read", default=None)
-    private: str | None = field(name="m.read.private", default=None)
+    fully_read: str | UnsetType = field(name="m.fully_read", default=UNSET)
+    read: str | UnsetType = field(name="m.read", default=UNSET)
+    private: str | UnsetType = field(name="m.read.private", default=UNSET)
 
 
 RECEIPT_BODY = Decoder(ReceiptBody)
@@ -34,9 +36,12 @@ class ReceiptEndpoint:
     receipts: Mapping[CellNo, Receipts]
 
     async def on_post(self, req: Request, resp: Response, room_id: str, receipt_type: str, event_id: str) -> None:
-        asked = await body(req, RECEIPT_BODY)
+        thread_id = (await body(req, RECEIPT_BODY)).thread_id
+        if thread_id is not UNSET and not isinstance(thread_id, str):
+            raise BadParam("thread_id", "must be a text: main, or the id of an event")
         who = caller(req)
-        await self.receipts[who.cell].mark(who.account, room_id, receipt_type, event_id, asked.thread_id)
+        thread = None if thread_id is UNSET else thread_id
+        await self.receipts[who.cell].mark(who.account, room_id, receipt_type, event_id, thread)
         resp.data = EMPTY
 
 
@@ -47,14 +52,9 @@ class MarkersEndpoint:
     async def on_post(self, req: Request, resp: Response, room_id: str) -> None:
         asked = await body(req, MARKERS_BODY)
         who = caller(req)
-        receipts = self.receipts[who.cell]
-        for type, event_id in (
-            ("m.fully_read", asked.fully_read),
-            ("m.read", asked.read),
-            ("m.read.private", asked.private),
-        ):
-            if event_id is not None:
-                await receipts.mark(who.account, room_id, type, event_id)
+        markers = {"m.fully_read": asked.fully_read, "m.read": asked.read, "m.read.private": asked.private}
+        given = {type: event_id for type, event_id in markers.items() if event_id is not UNSET}
+        await self.receipts[who.cell].mark_all(who.account, room_id, given)
         resp.data = EMPTY
 
 

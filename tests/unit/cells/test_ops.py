@@ -1,14 +1,12 @@
-"""Operations beside those that number events: markers, forgetting, erasing, giving up."""
+"""Operations beside those that number events: forgetting, erasing, giving up."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from hutong.cells.batch import Batch
-from hutong.cells.codes import LogKind, ReceiptType
-from hutong.cells.ops import Forget, MarkRead, TellErased, VoidEvent
+from hutong.cells.ops import Forget, TellErased, VoidEvent
 from hutong.errors import GivenUp, MatrixError
-from hutong.ids import MemberRef, Minute, Pos, RoomNo, Seq
+from hutong.ids import Minute, RoomNo
 from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ABROAD, ALICE, ALICES, BOB, HERE, THERE, Desk, new_id
 
@@ -24,46 +22,6 @@ async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
 @pytest.fixture
 async def room(desk: Desk) -> RoomNo:
     return await desk.create_room()
-
-
-def marker(desk: Desk, room: RoomNo, seq: int, ref: MemberRef = ALICE, thread: int = 0) -> MarkRead:
-    return MarkRead(
-        room=room, ref=ref, rtype=ReceiptType.READ, thread=thread, seq=Seq(seq), minute=Minute(1), home=desk.home
-    )
-
-
-async def test_a_marker_moves_forward_only_also_after_a_start(desk: Desk, room: RoomNo) -> None:
-    assert await desk.writer.submit(marker(desk, room, 2))
-    for _ in range(2):
-        assert not await desk.writer.submit(marker(desk, room, 2))
-        assert not await desk.writer.submit(marker(desk, room, 1))
-        desk.memory.drop([room])
-    assert await desk.writer.submit(marker(desk, room, 1, thread=3)), "each thread has a marker of its own"
-    assert await desk.writer.submit(marker(desk, room, 3))
-
-
-async def test_markers_of_a_batch_are_one_record_for_their_room(desk: Desk, room: RoomNo) -> None:
-    markers = [marker(desk, room, seq, ref) for seq in (1, 2, 3) for ref in (ALICE, BOB)]
-    batch = Batch(Pos(100))
-    for each in markers:
-        await each.prepare(desk.memory)
-        assert each.form(batch, desk.memory)
-    batch.finish()
-    [record] = batch.records
-    assert (record.kind, record.pos, batch.head) == (LogKind.RECEIPTS, 101, 101)
-    assert len(record.receipts) == len(markers)
-
-
-async def test_the_other_cells_of_a_room_hear_of_public_markers(desk: Desk, room: RoomNo) -> None:
-    await desk.writer.submit(marker(desk, room, 1))
-    assert await out(desk) == []
-    await desk.member(room, "join", BOB, THERE)
-    private = marker(desk, room, 2)
-    private.rtype = ReceiptType.PRIVATE
-    await desk.writer.submit(private)
-    assert len(await out(desk)) == 1
-    await desk.writer.submit(marker(desk, room, 2))
-    assert await out(desk) == [1, 2]
 
 
 async def out(desk: Desk) -> list[int]:

@@ -1,0 +1,132 @@
+"""How read markers move: forward only, few rows, and to whom it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hutong.cells.batch import Batch
+from hutong.cells.codes import LogKind, ReceiptType
+from hutong.cells.markers import MarkRead
+from hutong.cells.writer import LINGER_S
+from hutong.errors import Unavailable
+from hutong.ids import MemberRef, Minute, Pos, RoomNo, Seq
+from tests.unit.cells.conftest import CellTables
+from tests.unit.cells.desk import ALICE, BOB, THERE, Desk
+from tests.unit.cells.test_ops import out
+
+READERS = 10
+MESSAGES = 100
+PAUSE_S = 0.02
+
+
+@pytest.fixture
+async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
+    await cell_tables.empty()
+    desk = await Desk(cell_tables).start()
+    yield desk
+    await desk.writer.stop()
+
+
+@pytest.fixture
+async def room(desk: Desk) -> RoomNo:
+    return await desk.create_room()
+
+
+def marker(desk: Desk, room: RoomNo, seq: int, ref: MemberRef = ALICE, thread: int = 0) -> MarkRead:
+    return MarkRead(
+        room=room, ref=ref, rtype=ReceiptType.READ, thread=thread, seq=Seq(seq), minute=Minute(1), home=desk.home
+    )
+
+
+async def test_a_marker_moves_forward_only_also_after_a_start(desk: Desk, room: RoomNo) -> None:
+    assert await desk.writer.submit(marker(desk, room, 2))
+    for _ in range(2):
+        assert not await desk.writer.submit(marker(desk, room, 2))
+        assert not await desk.writer.submit(marker(desk, room, 1))
+        desk.memory.drop([room])
+    assert await desk.writer.submit(marker(desk, room, 1, thread=3)), "each thread has a marker of its own"
+    assert await desk.writer.submit(marker(desk, room, 3))
+
+
+async def test_markers_of_a_batch_are_one_record_for_their_room(desk: Desk, room: RoomNo) -> None:
+    markers = [marker(desk, room, seq, ref) for seq in (1, 2, 3) for ref in (ALICE, BOB)]
+    batch = Batch(Pos(100))
+    for each in markers:
+        await each.prepare(desk.memory)
+        assert each.form(batch, desk.memory)
+    batch.finish()
+    [record] = batch.records
+    assert (record.kind, record.pos, batch.head) == (LogKind.RECEIPTS, 101, 101)
+    assert len(record.receipts) == len(markers)
+
+
+async def test_the_other_cells_of_a_room_hear_of_public_markers(desk: Desk, room: RoomNo) -> None:
+    await desk.writer.submit(marker(desk, room, 1))
+    assert await out(desk) == []
+    await desk.member(room, "join", BOB, THERE)
+    private = marker(desk, room, 2)
+    private.rtype = ReceiptType.PRIVATE
+    await desk.writer.submit(private)
+    assert len(await out(desk)) == 1
+    await desk.writer.submit(marker(desk, room, 2))
+    assert await out(desk) == [1, 2]
+
+
+async def stands(desk: Desk, room: RoomNo, ref: MemberRef = ALICE) -> int:
+    return int(await desk.tables.pool.fetchval("SELECT seq FROM receipts WHERE room = $1 AND ref = $2", room, ref))
+
+
+async def test_of_receipts_that_come_together_the_furthest_is_written(desk: Desk, room: RoomNo) -> None:
+    await desk.member(room, "join", BOB, THERE)
+    written, told = len(desk.committed), len(await out(desk))
+    moved = await asyncio.gather(*(desk.writer.submit_soon(marker(desk, room, seq)) for seq in (1, 3, 2)))
+    assert moved == [True, True, True]
+    assert await stands(desk, room) == 3
+    [batch] = desk.committed[written:]
+    [record] = batch.records
+    assert [(row.ref, row.seq) for row in record.receipts] == [(ALICE, 3)]
+    assert len(await out(desk)) == told + 1
+
+
+async def test_one_who_gives_up_waiting_does_not_end_it_for_the_others(desk: Desk, room: RoomNo) -> None:
+    first = asyncio.create_task(desk.writer.submit_soon(marker(desk, room, 1)))
+    second = asyncio.create_task(desk.writer.submit_soon(marker(desk, room, 2)))
+    while len(desk.writer._lingering) < 1:
+        await asyncio.sleep(0)
+    first.cancel()
+    assert await second
+    assert await stands(desk, room) == 2
+
+
+async def test_what_lingers_is_written_before_the_end(desk: Desk, room: RoomNo) -> None:
+    waiting = asyncio.create_task(desk.writer.submit_soon(marker(desk, room, 2)))
+    while not desk.writer._lingering:
+        await asyncio.sleep(0)
+    await desk.writer.stop()
+    assert waiting.done()
+    assert await waiting
+    assert await stands(desk, room) == 2
+    with pytest.raises(Unavailable):
+        await desk.writer.submit_soon(marker(desk, room, 3))
+
+
+async def test_the_rows_of_a_second_do_not_grow_with_its_receipts(desk: Desk, room: RoomNo) -> None:
+    """Ten receipts for each message, fifty messages a second: rows are written as often as the linger allows."""
+    await desk.member(room, "join", BOB, THERE)
+    refs = [MemberRef(100 + n) for n in range(READERS)]
+    written, told = len(desk.committed), len(await out(desk))
+    loop = asyncio.get_running_loop()
+    begin, reading = loop.time(), []
+    for seq in range(10, 10 + MESSAGES):
+        reading += [asyncio.create_task(desk.writer.submit_soon(marker(desk, room, seq, ref))) for ref in refs]
+        await asyncio.sleep(PAUSE_S)
+    assert all(await asyncio.gather(*reading))
+    batches_max = (loop.time() - begin) / LINGER_S + 1
+    batches = [batch for batch in desk.committed[written:] if batch.records]
+    rows = [row for batch in batches for record in batch.records for row in record.receipts]
+    assert len(batches) <= batches_max
+    assert all(len(batch.records) == 1 for batch in batches), "one record for the room"
+    assert len(rows) <= batches_max * READERS < READERS * MESSAGES / 2
+    assert len(await out(desk)) - told == len(rows)
+    assert {await stands(desk, room, ref) for ref in refs} == {9 + MESSAGES}
