@@ -40,7 +40,7 @@ locks: .venv/.dev ## choose versions anew and lock them with their hashes
 	@scripts/locks
 
 clean: ## remove what was installed and cached; the data stays
-	@rm -rf .venv tests/clients/js/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv tests/clients/js/node_modules tests/browser/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.product: requirements.txt pyproject.toml
 	@PYTHON=$(PYTHON) scripts/setup product
