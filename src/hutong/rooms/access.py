@@ -77,6 +77,13 @@ class Sight:
             membership_before=Membership(value_at(self._membership, before, Membership.LEAVE)) if own else None,
         )
 
+    def nearest(self, at: Seq) -> Seq:
+        """`at` if the member sees the room of then; else the next place from which they do: their leaving at last."""
+        if self._upto is not None and at >= self._upto:
+            return self._upto
+        seen = (max(at, first) for first, last in self.ranges if at <= last)
+        return next(seen, self._upto or at)
+
     def membership_at(self, seq: Seq) -> Membership:
         """The member's own membership after event `seq`."""
         return Membership(value_at(self._membership, seq, Membership.LEAVE))

@@ -307,14 +307,14 @@ class Rooms:
     async def members(
         self, caller: Caller, room_id: str, membership: str | None, not_membership: str | None, at: str | None
     ) -> list[bytes]:
-        """The m.room.member events of a room."""
+        """The m.room.member events of a room, as of `at` or, where the history of then is not for the caller, the
+        next place from which it is: who came and went before is part of that history."""
         seat = await self.access.seat(caller.account, room_id)
-        when = await self._place(seat, at, "at", None)
-        if when is not None or not seat.joined:
-            upto = min(when if when is not None else Seq(2**62), seat.upto or Seq(2**62))
-            envelopes = await self._state_before(seat, Seq(upto))
-        else:
-            envelopes = await self._state_of(seat)
+        when: Seq | None = await self._place(seat, at, "at", None)
+        if when is not None:
+            when = (await self.access.sight(seat)).nearest(when)
+        upto = min((seq for seq in (when, seat.upto) if seq is not None), default=None)
+        envelopes = await self._state_of(seat) if upto is None else await self._state_before(seat, upto)
         wanted = [env for env in envelopes if env.type == event_types.MEMBER and env.value is not None]
         if membership is not None or not_membership is not None:
             # Both together mean: either the one, or not the other. So says the specification.
