@@ -17,8 +17,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from hutong import config
 from hutong.accounts import api as accounts_api
 from hutong.accounts.account_data import AccountData, Computed
@@ -27,6 +25,7 @@ from hutong.accounts.filters import Filters
 from hutong.accounts.homes import CellAccounts, Homes
 from hutong.accounts.interactive import Interactive
 from hutong.accounts.passwords import Passwords
+from hutong.accounts.profile_link import ProfileLink
 from hutong.accounts.profiles import Profiles
 from hutong.accounts.service import Accounts
 from hutong.accounts.sessions import Sessions
@@ -34,10 +33,9 @@ from hutong.accounts.store import AccountStore
 from hutong.cells.account_data import AccountDataLog
 from hutong.cells.cell import Cell
 from hutong.cells.directory import Directory
-from hutong.cells.link import InProcessLinks, LinkDown
+from hutong.cells.link import InProcessLinks
 from hutong.cells.messages import (
     AuthorityFor,
-    BundlesOf,
     ClaimKeys,
     KeysChanged,
     KeysOf,
@@ -52,9 +50,9 @@ from hutong.cells.tokens import Tokens
 from hutong.config import Config
 from hutong.directory import api as directory_api
 from hutong.directory.api import CellDirectory
-from hutong.engines.databases import AWAY, Database, open_database
+from hutong.engines.clusters import open_databases
+from hutong.engines.databases import AWAY, Database
 from hutong.engines.node_lock import NodeLock
-from hutong.engines.postgres import EmbeddedPostgres
 from hutong.http import health, landing, metrics, openapi
 from hutong.http.app import build_app
 from hutong.http.limits import RateLimiter
@@ -156,7 +154,7 @@ class Node:
         on_stop = self._closing
         lock = NodeLock.acquire(self.config.data, self.config.port)
         on_stop.callback(lock.release)
-        databases = await self._databases()
+        databases = await open_databases(self.config, on_stop)
         directory = Directory(self.config)
         for region in self.config.local_regions:
             root_key = load_root_key(self.config.root_key(region.name), self._keystores(region), random)
@@ -170,31 +168,6 @@ class Node:
             on_stop.push_async_callback(slices.cell.stop)
         await self._finish_interrupted()
         await self._listen(now, random)
-
-    async def _databases(self) -> dict[CellNo, Database]:
-        """The database of every cell: given by DSN, or in the region's embedded cluster; all regions at once."""
-
-        async def of_region(region: config.Region) -> list[tuple[CellNo, Database]]:
-            embedded = [cell for cell in region.cells if cell.database is None]
-            cluster = EmbeddedPostgres(self.config.postgres_dir(region.name), self.config.logs_dir(region.name))
-            if embedded:
-                await cluster.start(*(cell.database_name for cell in embedded))
-                self._closing.push_async_callback(cluster.stop)
-            opened = []
-            for cell in region.cells:
-                dsn = cell.database or cluster.dsn(cell.database_name)
-                database = await open_database(dsn, cell.number, f"cell {cell.index} of {region.name}")
-                self._closing.push_async_callback(database.close)
-                opened.append((cell.number, database))
-            return opened
-
-        started = await asyncio.gather(*map(of_region, self.config.local_regions), return_exceptions=True)
-        found: dict[CellNo, Database] = {}
-        for result in started:
-            if isinstance(result, BaseException):
-                raise result
-            found.update(result)
-        return found
 
     def _keystores(self, region: config.Region) -> list[Path]:
         kept = [(self.config.keystore_dir(cell), self.config.mirror_dir(cell)) for cell in region.cells]
@@ -313,14 +286,7 @@ class Node:
         self._closing.push_async_callback(erasure.stop)
 
         # What other cells ask of these slices.
-        async def answer_profile(_: CellNo, request: ProfileOf) -> bytes | None:
-            home = cell.cell_of(cell.names.home_of(request.user_id[1:].partition(":")[0]))
-            if home != cell.number:  # asked as a cell of the region that knows the name
-                return await cell.link.call(home, request)
-            return await profile_bytes(accounts, request.user_id)
-
-        self.link.serve(cell.number, BundlesOf, bundles.answer)
-        self.link.serve(cell.number, ProfileOf, answer_profile)
+        self.link.serve(cell.number, ProfileOf, ProfileLink(cell, accounts).answer)
         self.link.serve(cell.number, Stripped, stripped.answer)
         self.link.serve(cell.number, AuthorityFor, restricted.answer)
         self.link.serve(cell.number, Typing, typing.heard)
@@ -414,15 +380,7 @@ class Node:
             return await slices[caller.cell].accounts.accounts.user_id(caller.account)
 
         async def remote_profile(asking: CellNo, user_id: str) -> bytes | None:
-            cell = slices[asking].cell
-            region = cell.directory.region_of_user(user_id)
-            if region is None:
-                return None
-            dest = cell.directory.first_cell(region)
-            try:
-                return await cell.link.call(dest, ProfileOf(user_id=user_id))
-            except LinkDown:
-                raise cell.away(dest) from None
+            return await ProfileLink(slices[asking].cell, slices[asking].accounts.accounts).ask(user_id)
 
         interactive = Interactive(now, random)
         page = landing.LandingPage(
@@ -464,12 +422,6 @@ class Node:
     async def _problems(self) -> list[str]:
         """What keeps this node from serving, in plain words; nothing when it is ready."""
         return [f"cell {number} cannot write" for number, slices in self.slices.items() if not slices.cell.writer.ready]
-
-
-async def profile_bytes(accounts: Accounts, user_id: str) -> bytes | None:
-    """The public profile of a person who is at home here, as JSON."""
-    profile = await accounts.profile(user_id[1:].partition(":")[0])
-    return None if profile is None else msgspec.json.encode(profile)
 
 
 async def start(settings: Config, *, clock: Clock = time.time, random: Random = secrets.token_bytes) -> Node:
