@@ -147,3 +147,21 @@ async def test_every_speaker_is_known_to_a_client_that_adds_up(
         if part == "state":
             known |= {key for type, key in kinds(joined(body, hall)["timeline"]["events"]) if type == "m.room.member"}
         assert speakers(body, hall) <= known
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["on", "anew"])
+async def test_members_beside_a_filtered_timeline_are_as_at_its_end(
+    alice: Client, crowd: list[Client], hall: str, anew: bool
+) -> None:
+    """The timeline leaves the change of a name out, so that the state has to tell it."""
+    filter = {"room": {"state": {"lazy_load_members": True}, "timeline": {"types": ["m.room.message"]}}}
+    body = await alice.sync(filter=filter)
+    await crowd[6].send(hall, "hello")
+    await crowd[6].set_state(hall, "m.room.member", {"membership": "join", "displayname": "Gu"}, crowd[6].user_id)
+    told = await alice.sync(None if anew else body["next_batch"], filter=filter)
+    names = {
+        event["state_key"]: event["content"].get("displayname")
+        for event in joined(told, hall)["state"]["events"]
+        if event["type"] == "m.room.member"
+    }
+    assert names[crowd[6].user_id] == "Gu"

@@ -230,8 +230,7 @@ class Builder:
         whole, gaps, changed, moved = [], [], [], []
         shown_in = [news for news in told if not news.own_only and filter.shows_state(news.own.room_id)]
         for news in shown_in:
-            at_end = self._state_at_end(look, news)
-            start = min(END_OF_TIME if at_end else news.start, news.horizon)
+            at_end, start = self._state_at_end(look, news), self._state_end(look, news)
             if at_end and news.horizon <= news.moment.seq:
                 moved.append((news.own.room, news.moment.seq))
             if news.fresh or news.full_state:
@@ -266,6 +265,10 @@ class Builder:
         timeline = look.ask.filter.timeline
         return look.ask.state_after or not timeline.all or not timeline.admits_room(news.own.room_id)
 
+    def _state_end(self, look: Look, news: News) -> Seq:
+        """The seq before which the state is told."""
+        return min(END_OF_TIME if self._state_at_end(look, news) else news.start, news.horizon)
+
     async def _lazy_members(self, look: Look, told: list[News]) -> None:
         """With lazy loading, the members who speak in the timeline, unless the client has them."""
         filter = look.ask.filter
@@ -280,7 +283,7 @@ class Builder:
                 refs.add(news.own.ref)
             refs.update(news.heroes)
             there = {MemberRef(event.env.skey or 0) for event in news.state if event.env.type == MEMBER}
-            start = min(END_OF_TIME if look.ask.state_after else news.start, news.horizon)
+            start = self._state_end(look, news)
             for ref in refs:
                 redundant = not filter.redundant and not news.fresh and not news.full_state
                 if ref not in there and not (

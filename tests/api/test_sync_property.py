@@ -1,0 +1,157 @@
+"""Many write and many read at once, over ways that fail, with tokens used again: what each was told is the room.
+
+For any interleaving: a timeline with all pages before it is the room, in order, each event once; what continues a
+timeline repeats nothing and leaves nothing out without saying so; and the state, added up, is the state.
+"""
+
+import asyncio
+import itertools
+import os
+import random
+from typing import TYPE_CHECKING
+
+from hutong.cells.link import Fault
+from hutong.ids import CellNo
+from tests.conftest import Newcomer
+from tests.support.client import Client, Refused
+from tests.support.readers import Habit, Reader, Room, judge, judge_pages, judge_state
+
+if TYPE_CHECKING:
+    from hutong.node import Node
+
+CELLS = (256, 512, 768)
+SEEDS, SEEDS_SOAKING = 3, 60
+WRITERS, ACTS, READS = 5, 14, 25
+MAY_REFUSE = {403, 404, 503}
+PAGED = 6
+SLOW = [Fault(delay_s=0.02), Fault(double_calls=3), Fault(lose_replies=1), Fault(), Fault()]
+MESSAGES = ("m.room.message",)
+
+
+class Town:
+    """People of three regions in one room. alice of cn made it and stays."""
+
+    def __init__(self, node: "Node", room: str, people: list[Client], chance: random.Random) -> None:
+        self.node, self.room, self.people, self.chance = node, room, people, chance
+        self.sent: list[str] = []
+        self.texts = map(str, itertools.count())
+        self.writing = 0
+
+    async def act(self) -> None:
+        alice, room = self.people[0], self.room
+        who = self.chance.choice(self.people)
+        match self.chance.choice(
+            ["say"] * 8 + ["join"] * 4 + ["leave", "kick", "invite", "redact", "topic", "name", "custom"]
+        ):
+            case "say":
+                self.sent.append(await who.send(room, next(self.texts)))
+            case "custom":
+                await who.send_event(room, "cn.hutong.custom", {"body": next(self.texts)})
+            case "join":
+                await who.join(room)
+            case "leave" if who is not alice:
+                await who.leave(room)
+            case "kick" if who is not alice:
+                await alice.kick(room, who)
+            case "invite" if who is not alice:
+                await alice.invite(room, who)
+            case "redact" if self.sent:
+                await alice.redact(room, self.chance.choice(self.sent))
+            case "topic":
+                await alice.set_state(room, "m.room.topic", {"topic": next(self.texts)})
+            case "name":
+                await who.put(f"/profile/{who.user_id}/displayname", {"displayname": next(self.texts)})
+
+    async def writer(self) -> None:
+        self.writing += 1
+        for _ in range(ACTS):
+            try:
+                await self.act()
+            except Refused as refusal:
+                if refusal.answer.status not in MAY_REFUSE:
+                    raise
+        self.writing -= 1
+
+    async def reader(self, reader: Reader) -> None:
+        for _ in range(READS):
+            await reader.step(timeout=reader.chance.choice([0, 0, 50]))
+            if not self.writing:
+                return
+
+    async def weather(self) -> None:
+        """What happens to the ways between regions meanwhile."""
+        while self.writing:
+            src, dest = self.chance.sample(CELLS, 2)
+            self.node.link.faults[CellNo(src), CellNo(dest)] = self.chance.choice(SLOW)
+            await asyncio.sleep(0.03)
+        self.node.link.faults.clear()
+
+    async def settle(self, readers: list[Reader]) -> str:
+        """Everybody is in again, and every reader is told of one last message."""
+        for person in self.people:
+            await person.join(self.room)
+        mark = await self.people[0].send(self.room, "mark")
+        for reader in readers:
+            async with asyncio.timeout(20):
+                while reader.known.last != mark:
+                    await reader.step(back=0, timeout=1_000)
+        return mark
+
+
+def habits(chance: random.Random) -> Habit:
+    return Habit(
+        limit=chance.choice([1, 3, 10, 100]),
+        types=chance.choice([None, None, MESSAGES]),
+        lazy=chance.random() < 0.4,
+        state_after=chance.random() < 0.4,
+    )
+
+
+async def play(node: "Node", newcomer: Newcomer, seed: int) -> None:
+    chance = random.Random(seed)
+    people = [await newcomer(name, region) for name, region in (
+        ("alice", "cn"), ("anna", "cn"), ("bob", "eu"), ("carol", "ru"), ("dave", "ru")
+    )]  # fmt: skip
+    visibility = chance.choice(["shared", "joined", "invited"])
+    state = [{"type": "m.room.history_visibility", "content": {"history_visibility": visibility}}]
+    room = await people[0].create_room(preset="public_chat", initial_state=state)
+    town = Town(node, room, people, chance)
+    readers = [
+        Reader(client, room, habits(chance), random.Random(chance.random()))
+        for person in people
+        for client in (person, person)
+    ]
+    try:
+        await asyncio.gather(
+            *(town.writer() for _ in range(WRITERS)), *(town.reader(reader) for reader in readers), town.weather()
+        )
+    finally:
+        node.link.faults.clear()
+    await town.settle(readers)
+    whole = Room(await people[0].history(room, "f", page=100), visibility)
+    wrong: list[str] = []
+    for person in people:
+        seen = [event["event_id"] for event in whole.visible(person.user_id)]
+        for dir, there in (("f", seen), ("b", seen[::-1])):
+            told = [event["event_id"] for event in await person.history(room, dir, page=chance.choice([7, 100]))]
+            if told != there:
+                wrong.append(f"{person.user_id}: the pages {dir} are not the room")
+    states = {person.user_id: await person.all_state(room) for person in people}
+    for reader in readers:
+        wrong += judge(reader, whole)
+        sampled = chance.sample(reader.edges, min(PAGED, len(reader.edges)))
+        wrong += await judge_pages(reader, whole, sampled)
+        wrong += judge_state(reader, states[reader.client.user_id])
+    assert not wrong, f"seed {seed}, {visibility}:\n" + "\n".join(wrong)
+
+
+def seeds(soaking: bool) -> list[int]:
+    """HUTONG_TEST_SEED plays one again."""
+    given = os.environ.get("HUTONG_TEST_SEED")
+    first = int(given) if given else random.SystemRandom().randrange(2**32)
+    return [first] if given else [first + n for n in range(SEEDS_SOAKING if soaking else SEEDS)]
+
+
+async def test_what_everybody_was_told_is_the_room(node: "Node", newcomer: Newcomer, soaking: bool) -> None:
+    for seed in seeds(soaking):
+        await play(node, newcomer, seed)
