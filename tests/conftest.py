@@ -1,4 +1,4 @@
-"""One real node for each test worker, and the people of the tests: alice in cn, bob in eu, carol in ru.
+"""Real nodes for each test worker, and the people of the tests: alice in cn, bob in eu, carol in ru.
 
 Tests keep apart by new accounts and new rooms, so that none needs a clean database.
 """
@@ -7,16 +7,19 @@ import itertools
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
 from hutong import config
+from hutong.ids import home_no
 from tests.support import soak
 from tests.support.client import Client, Http
 from tests.support.openapi import Contract, specification
-from tests.support.places import data_folder, free_ports
+from tests.support.places import PORTS, data_folder, free_ports
 from tests.support.process import NodeProcess
 
 if TYPE_CHECKING:
@@ -25,6 +28,25 @@ if TYPE_CHECKING:
 LIMITS_OFF = "[limits]\nenabled = false\n"
 CHEAP_PASSWORDS = "[passwords]\nmemory_kib = 1024\npasses = 1\n"
 REQUEST_TIMEOUT_S = 60
+DEMO, TWO_CELLS = "demo", "cn is two cells"
+KINDS = {
+    DEMO: "",
+    TWO_CELLS: """
+[regions.cn]
+number = 1
+server_name = "cn.localhost"
+port = {0}
+cells = [{{}}, {{}}]
+[regions.eu]
+number = 2
+server_name = "eu.localhost"
+port = {1}
+[regions.ru]
+number = 3
+server_name = "ru.localhost"
+port = {2}
+""",
+}
 
 Newcomer = Callable[..., Awaitable[Client]]
 
@@ -36,19 +58,52 @@ def contract() -> Contract | None:
     return Contract(folder) if folder else None
 
 
+@dataclass
+class Place:
+    """A node that many tests share, and how they reach it."""
+
+    node: "Node"
+    http: Http
+    newcomer: Newcomer
+
+
+Places = Callable[[str], Awaitable[Place]]
+
+
 @pytest.fixture(scope="session")
-async def node() -> AsyncIterator["Node"]:
-    """The three-region demo, in this process, with PostgreSQL for each region."""
+async def places(session: aiohttp.ClientSession, contract: Contract | None) -> AsyncIterator[Places]:
+    """The nodes of this test worker, in this process, with PostgreSQL for each region; started when first asked for."""
     from hutong.node import start  # a test that needs no node must not wait for the import of everything
 
-    with data_folder("tests") as folder:
-        settings = folder / "hutong.toml"
-        settings.write_text(LIMITS_OFF + CHEAP_PASSWORDS)
-        running = await start(config.load(settings, {}, data=folder / "data", port=free_ports()))
-        try:
-            yield running
-        finally:
-            await running.stop()
+    found: dict[str, Place] = {}
+    async with AsyncExitStack() as closing:
+
+        async def place(kind: str) -> Place:
+            if kind not in found:
+                folder, port = closing.enter_context(data_folder("tests")), free_ports()
+                settings = folder / "hutong.toml"
+                settings.write_text(LIMITS_OFF + CHEAP_PASSWORDS + KINDS[kind].format(*range(port + 1, port + PORTS)))
+                node = await start(config.load(settings, {}, data=folder / "data", port=port))
+                closing.push_async_callback(node.stop)
+                http = Http(session, node.base_url, contract)
+                found[kind] = Place(node, http, newcomers(node, http))
+            return found[kind]
+
+        yield place
+
+
+@pytest.fixture(scope="session")
+async def place(request: pytest.FixtureRequest, places: Places) -> Place:
+    """The three-region demo; `@pytest.mark.parametrize("place", [TWO_CELLS], indirect=True)` for another kind.
+
+    Asked for anew where tests of the other kind begin, which costs nothing: the nodes run on.
+    """
+    return await places(getattr(request, "param", DEMO))
+
+
+@pytest.fixture(scope="session")
+def node(place: Place) -> "Node":
+    return place.node
 
 
 @pytest.fixture
@@ -67,6 +122,10 @@ async def node_process(session: aiohttp.ClientSession, contract: Contract | None
 @pytest.fixture(scope="session")
 def soaking(pytestconfig: pytest.Config) -> bool:
     """Whether the long counts are wanted: `make soak`, or HUTONG_SOAK=1."""
+    return is_soaking(pytestconfig)
+
+
+def is_soaking(pytestconfig: pytest.Config) -> bool:
     return pytestconfig.option.markexpr == "soak" or os.environ.get("HUTONG_SOAK") == "1"
 
 
@@ -94,21 +153,28 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture(scope="session")
-def http(node: "Node", session: aiohttp.ClientSession, contract: Contract | None) -> Http:
-    return Http(session, node.base_url, contract)
+def http(place: Place) -> Http:
+    return place.http
 
 
 @pytest.fixture(scope="session")
-def newcomer(http: Http) -> Newcomer:
+def newcomer(place: Place) -> Newcomer:
     """Register one more person: `await newcomer("dave", "ru")`. The name is made unique by a number."""
-    return newcomers(http)
+    return place.newcomer
 
 
-def newcomers(http: Http) -> Newcomer:
+def newcomers(node: "Node", http: Http) -> Newcomer:
+    """In a region of several cells, each newcomer lives in another one than the last."""
     numbers = itertools.count(1)
+    turns = {region.name: itertools.cycle(region.cells) for region in node.config.regions}
+    numbered = {region.name: region.number for region in node.config.regions}
 
     async def register(name: str, region: str, **more: object) -> Client:
-        return await Client(http, f"{name}{next(numbers)}", region).register(**more)
+        cell = node.cells[next(turns[region]).number]
+        while True:
+            unique = f"{name}{next(numbers)}"
+            if cell.cell_of(home_no(numbered[region], cell.blind.bucket(unique))) == cell.number:
+                return await Client(http, unique, region).register(**more)
 
     return register
 

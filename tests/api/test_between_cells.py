@@ -9,12 +9,14 @@ from hutong.cells.messages import Append, Draft, OutRow, Typing
 from hutong.cells.records import Member, Words
 from hutong.errors import MatrixError
 from hutong.ids import CellNo, HomeNo, MemberRef, Minute, RoomNo, Seq
+from tests.conftest import DEMO
 from tests.support.client import Client
 
 if TYPE_CHECKING:
     from hutong.node import Node
 
 CN, EU, RU = CellNo(256), CellNo(512), CellNo(768)
+pytestmark = pytest.mark.parametrize("place", [DEMO], indirect=True)
 
 
 def draft(sender: MemberRef, home: HomeNo) -> Draft:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hutong.node import Node
 
 ERASED_WITHIN_S = 20.0
-CN, RU = CellNo(256), CellNo(768)
+RU = CellNo(768)
 LEVELS = "m.room.power_levels"
 
 
@@ -175,7 +175,7 @@ async def test_who_is_only_out_of_reach_is_not_called_erased(
     await bob.deactivate(erase=True)
     await until_erased(alice, lane, bob)
     assert (await alice.get_state(lane, LEVELS))["users"] == {carol.user_id: 7}
-    cn = node.cells[CN]
+    cn = node.cells[CellNo(alice.cell)]
     room = cn.view.room_no(lane)
     assert room is not None
     for member in await cn.reads.members(room, [Membership.JOIN]):

@@ -35,7 +35,6 @@ USER = f"{V3}/user/{{user_id}}"
 RULE = f"{V3}/pushrules/global/{{kind}}/{{rule_id}}"
 SLOWEST_S = 10.0
 FEW = 1_200
-CN = CellNo(256)
 
 VALUES = [
     *("null", "true", "0", "-1", "1.5", "1e3", "9007199254740993", "1" + "0" * 40, "-9223372036854775808", "1e999"),
@@ -411,7 +410,7 @@ class Attacker:
         self.event = await self.alice.send(self.room, "first")
 
     def head(self) -> int:
-        return int(self.node.cells[CN].tail.head)
+        return int(self.node.cells[CellNo(self.alice.cell)].tail.head)
 
     async def send(self, case: Case) -> tuple[int, bytes]:
         """Status and body of the answer; status 0 when there was none. Raises: TimeoutError."""

@@ -12,7 +12,7 @@ from tests.support.client import PASSWORD, Client, Json, refused
 if TYPE_CHECKING:
     from hutong.node import Node
 
-CN, RU = CellNo(256), CellNo(768)
+RU = CellNo(768)
 ALGORITHMS = ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"]
 
 
@@ -141,12 +141,12 @@ async def test_keys_go_with_their_device(alice: Client, bob: Client) -> None:
 async def test_keys_go_with_their_account(alice: Client, bob: Client, node: "Node") -> None:
     await upload(alice, device_keys=identity(alice), one_time_keys=one_time("A"), fallback_keys=one_time("F"))
     await set_up(alice)
-    account = await node.services[CN].accounts.find(alice.name)
+    account = await node.services[CellNo(alice.cell)].accounts.find(alice.name)
     await alice.deactivate(erase=True)
     told = await query(bob, alice)
     assert (told["device_keys"], told["master_keys"]) == ({}, {})
     assert await claim(bob, alice) == {}
-    pool = node.cells[CN].pool
+    pool = node.cells[CellNo(alice.cell)].pool
     for table in ("device_keys", "one_time_keys", "fallback_keys", "cross_signing_keys", "key_signatures"):
         assert await pool.fetchval(f"SELECT count(*) FROM {table} WHERE account = $1", account) == 0, table
 
@@ -221,7 +221,7 @@ async def test_sync_says_what_is_left(alice: Client, bob: Client) -> None:
 async def test_the_server_that_is_away_is_named(alice: Client, bob: Client, carol: Client, node: "Node") -> None:
     for person in (bob, carol):
         await upload(person, device_keys=identity(person), one_time_keys=one_time("A"))
-    node.link.faults[CN, RU].cut = True
+    node.link.faults[CellNo(alice.cell), RU].cut = True
     try:
         told = await query(alice, bob, carol)
         assert list(told["device_keys"]) == [bob.user_id]
@@ -231,7 +231,7 @@ async def test_the_server_that_is_away_is_named(alice: Client, bob: Client, caro
         assert list(claimed["one_time_keys"]) == [bob.user_id]
         assert list(claimed["failures"]) == ["ru.localhost"]
     finally:
-        node.link.faults[CN, RU].cut = False
+        node.link.faults[CellNo(alice.cell), RU].cut = False
     assert list((await query(alice, carol))["device_keys"]) == [carol.user_id]
     assert named(await claim(alice, carol)) == ["A"]
 

@@ -1,10 +1,12 @@
 """What a reader is told while the home of somebody's words is cut off: nothing false, nothing lost, no blanks."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hutong.cells.view import Lru
+from hutong.ids import CellNo
 from hutong.node import Node, Slices
 from tests.api.test_sync import eventually, joined, token, told
 from tests.support.client import Client, Json
@@ -18,15 +20,21 @@ def of_region(node: Node, region: str) -> Slices:
     return next(slices for slices in node.slices.values() if slices.cell.region.name == region)
 
 
+def cells_of(node: Node, region: str) -> list[CellNo]:
+    return [number for number, cell in node.cells.items() if cell.region.name == region]
+
+
 @contextmanager
 def cut(node: Node, asking: str, asked: str) -> Iterator[Callable[[], None]]:
     """No question of one region reaches the other. Yields what mends it."""
-    way = (of_region(node, asking).cell.number, of_region(node, asked).cell.number)
+    ways = list(itertools.product(cells_of(node, asking), cells_of(node, asked)))
 
     def mend() -> None:
-        node.link.faults[way].cut = False
+        for way in ways:
+            node.link.faults[way].cut = False
 
-    node.link.faults[way].cut = True
+    for way in ways:
+        node.link.faults[way].cut = True
     try:
         yield mend
     finally:

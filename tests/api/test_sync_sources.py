@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from hutong.http.request import Caller
+from hutong.ids import CellNo
 from hutong.node import Node, Slices
 from hutong.sync.filters import parse
 from hutong.sync.model import Ask
 from hutong.sync.service import Sync
 from hutong.sync.session import Sessions
+from tests.conftest import DEMO
 from tests.support.client import Client, Json
 
 Newcomer = Callable[..., Awaitable[Client]]
@@ -29,10 +31,8 @@ FILTERS = [
 
 
 async def caller_of(node: Node, client: Client) -> tuple[Slices, Caller]:
-    for slices in node.slices.values():
-        if slices.cell.region.name == client.region:
-            return slices, await slices.accounts.sessions.resolve(client.token)
-    raise AssertionError(client.region)
+    slices = node.slices[CellNo(client.cell)]
+    return slices, await slices.accounts.sessions.resolve(client.token)
 
 
 def late_comer(slices: Slices) -> Sync:
@@ -202,6 +202,7 @@ async def test_a_message_by_the_tail_costs_no_statement(node: Node, alice: Clien
     assert slices.sync.reads.statements == before
 
 
+@pytest.mark.parametrize("place", [DEMO], indirect=True)  # readers of one cell
 async def test_a_move_is_read_once_for_all_who_wait(node: Node, alice: Client, newcomer: Newcomer) -> None:
     room = await alice.create_room(preset="public_chat")
     slices, _ = await caller_of(node, alice)

@@ -25,6 +25,8 @@ DEADLINE_S = 15.0
 POLL_MS = 2_000
 EVERYTHING = {"room": {"timeline": {"limit": 1_000}, "include_leave": True}}
 
+REGIONS = {"cn": 1, "eu": 2, "ru": 3}
+
 Json = dict[str, Any]
 
 
@@ -151,6 +153,12 @@ class Client:
     typists: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     unread: dict[str, int] = field(default_factory=dict)
     _transactions: int = 0
+
+    @property
+    def cell(self) -> int:
+        """The number of the cell that the access token names: where this person is at home."""
+        _, region, index, _ = self.token.split(".", 3)
+        return REGIONS[region] * 256 + int(index)
 
     # --- what any request needs -------------------------------------------------------------------------------------
 
