@@ -56,8 +56,7 @@ class JoinEndpoint:
             raise BadParam("roomId", "is an alias, not a room id; use POST /join/{roomIdOrAlias}")
         wanted = await body(req, JOIN)
         via = [*query_texts(req, "via"), *query_texts(req, "server_name")]
-        content = None if wanted.reason is None else {"reason": wanted.reason}
-        joined = await self.cells[who.cell].join(who, room_id, via, content)
+        joined = await self.cells[who.cell].join(who, room_id, via, wanted.reason)
         resp.data = _encode({"room_id": joined})
 
 

@@ -50,7 +50,7 @@ class Memberships:
         self._profile = profile
         self._user_id = user_id
 
-    async def join(self, caller: Caller, room_id: str, via: Iterable[str] = (), content: Content | None = None) -> str:
+    async def join(self, caller: Caller, room_id: str, via: Iterable[str] = (), reason: str | None = None) -> str:
         """Join a room by id or alias, wherever its home is; the room's id. To be in it already is no error.
 
         Raises: BadParam, NotFound, Forbidden as the room's rules say, RegionAway.
@@ -60,10 +60,10 @@ class Memberships:
         facts = await self._access.locate(room_id, via)
         user_id = await self._user_id(caller.account)
         own = await self._cell.names.own(caller.account, _localpart(user_id), facts.room)
-        if own.membership == Membership.JOIN and content is None:
+        if own.membership == Membership.JOIN and reason is None:
             return room_id
         self._cell.names.keep(facts.room, own.ref, user_id)
-        said = {**(content or {}), "membership": "join", **await self._shown(caller.account)}
+        said = {"membership": "join", **await self._shown(caller.account), **_reason(reason)}
         authority = await self._restricted.authority(caller.account, own, facts)
         await self._post(caller.account, caller.device, facts.room, facts.home, own, user_id, said, authority)
         return room_id
