@@ -23,6 +23,7 @@ from hutong.accounts.account_data import AccountData, Computed
 from hutong.accounts.erasure import Erasure
 from hutong.accounts.filters import Filters
 from hutong.accounts.homes import CellAccounts, Homes
+from hutong.accounts.ignored import IgnoredUsers
 from hutong.accounts.interactive import Interactive
 from hutong.accounts.passwords import Passwords
 from hutong.accounts.profile_link import ProfileLink
@@ -256,6 +257,15 @@ class Node:
         changes = Changes(cell, key_store, accounts, tokens)
         login_sessions.leaving.append(keys.forget)
 
+        # Account data, which says whom a sync leaves out.
+        computed: dict[str, Computed] = {"m.push_rules": push_rules, "m.fully_read": receipts.fully_read}
+
+        async def room_of(account: AccountNo, room_id: str) -> RoomNo:
+            return (await access.involved(account, room_id)).room.room
+
+        account_data = AccountData(
+            AccountDataLog(cell.writer, cell.reads), vault, blind, computed, room_of, now, random
+        )
         sync = Sync(
             tail=cell.tail,
             reads=sync_reads,
@@ -269,6 +279,7 @@ class Node:
             stripped=stripped.of,
             push_rules=push_rules,
             user_id=accounts.user_id,
+            ignored=IgnoredUsers(account_data).of,
             transaction=cell.transactions.text,
             keys=keys.in_sync,
             now=now,
@@ -276,8 +287,6 @@ class Node:
 
         # Accounts, which end sessions, show profiles and leave rooms.
         login_sessions.ended.append(lambda caller: sync.sessions.end(caller.account, caller.device))
-        computed: dict[str, Computed] = {"m.push_rules": push_rules, "m.fully_read": receipts.fully_read}
-        account_data = AccountData(AccountDataLog(cell.writer, cell.reads), vault, blind, computed, now, random)
         erasure = Erasure(
             store, accounts, login_sessions, keystore, vault, Departure(cell, memberships, aliases), now, random,
             grace_hours=self.config.erasure_grace_hours,

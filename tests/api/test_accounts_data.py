@@ -8,8 +8,6 @@ import pytest
 
 from tests.support.client import PASSWORD, Answer, Client, Http, Json, path
 
-ROOM = "!AAAAAAAAAAAAAAAAAAAABA:cn.localhost"
-
 
 def proof(client: Client, password: str = PASSWORD, **more: Any) -> Json:
     identifier = {"type": "m.id.user", "user": client.user_id}
@@ -171,8 +169,8 @@ async def test_a_profile_that_is_not_there(alice: Client, user_id: str, status: 
 # --- account data ---
 
 
-async def test_account_data_comes_back_as_it_was_sent(alice: Client) -> None:
-    for place in (("user", alice.user_id), ("user", alice.user_id, "rooms", ROOM)):
+async def test_account_data_comes_back_as_it_was_sent(alice: Client, room: str) -> None:
+    for place in (("user", alice.user_id), ("user", alice.user_id, "rooms", room)):
         where = path(*place, "account_data", "org.example/ключ")
         expect(await alice.get(where), 404, "M_NOT_FOUND", "type")
         sent = b'{"b": 1.50,  "a": {"\\u00e9": "\xc3\xa9"}}'
@@ -185,10 +183,10 @@ async def test_account_data_comes_back_as_it_was_sent(alice: Client) -> None:
         assert await alice.get(where) == (200, {"second": True})
 
 
-async def test_account_data_of_a_room_is_its_own(alice: Client) -> None:
+async def test_account_data_of_a_room_is_its_own(alice: Client, room: str) -> None:
     await alice.ok("PUT", path("user", alice.user_id, "account_data", "org.example.a"), {"where": "everywhere"})
     expect(
-        await alice.get(path("user", alice.user_id, "rooms", ROOM, "account_data", "org.example.a")), 404, "M_NOT_FOUND"
+        await alice.get(path("user", alice.user_id, "rooms", room, "account_data", "org.example.a")), 404, "M_NOT_FOUND"
     )
 
 
@@ -213,35 +211,106 @@ BAD_DATA: dict[str, tuple[str, bytes, int, str, str]] = {
 
 
 @pytest.mark.parametrize("what", BAD_DATA)
-async def test_account_data_that_cannot_be(alice: Client, what: str) -> None:
+async def test_account_data_that_cannot_be(alice: Client, room: str, what: str) -> None:
     type, raw, status, errcode, naming = BAD_DATA[what]
-    for place in (("user", alice.user_id), ("user", alice.user_id, "rooms", ROOM)):
+    for place in (("user", alice.user_id), ("user", alice.user_id, "rooms", room)):
         expect(await alice.request("PUT", path(*place, "account_data", type), raw=raw), status, errcode, naming)
 
 
-@pytest.mark.parametrize(
-    "room_id", ["nowhere", "!short:cn.localhost", "#alias:cn.localhost", "!" + "é" * 22, "!" + "A" * 22]
-)
-async def test_account_data_of_no_room(alice: Client, room_id: str) -> None:
-    where = path("user", alice.user_id, "rooms", room_id, "account_data", "org.example.a")
-    expect(await alice.put(where, {}), 400, "M_INVALID_PARAM", "roomId")
-    expect(await alice.get(where), 400, "M_INVALID_PARAM", "roomId")
+async def test_account_data_and_tags_of_no_room(alice: Client, carol: Client, room: str) -> None:
+    """A room that is none, one that somebody has nothing to do with, and one by another name."""
+    for person, room_id, status, errcode in (
+        (alice, "nowhere", 400, "M_INVALID_PARAM"),
+        (alice, "#alias:cn.localhost", 400, "M_INVALID_PARAM"),
+        (alice, "!" + "A" * 300, 400, "M_INVALID_PARAM"),
+        (alice, "!short:cn.localhost", 403, "M_FORBIDDEN"),
+        (alice, "!" + "A" * 22, 403, "M_FORBIDDEN"),
+        (alice, "!" + "é" * 22, 403, "M_FORBIDDEN"),
+        (alice, room + ":cn.localhost", 403, "M_FORBIDDEN"),
+        (alice, room + ":matrix.org", 403, "M_FORBIDDEN"),
+        (carol, room, 403, "M_FORBIDDEN"),
+    ):
+        where = path("user", person.user_id, "rooms", room_id)
+        for answer in (
+            await person.put(where + "/account_data/org.example.a", {}),
+            await person.put(where + "/tags/u.work", {}),
+            await person.delete(where + "/tags/u.work"),
+            await person.get(where + "/tags"),
+        ):
+            expect(answer, status, errcode)
+        read = await person.get(where + "/account_data/org.example.a")
+        expect(read, 404 if status == 403 else 400, "M_NOT_FOUND" if status == 403 else "M_INVALID_PARAM", "roomId")
+    assert (await alice.sync())["rooms"]["join"][room].get("account_data") is None
 
 
-async def test_tags(alice: Client) -> None:
-    tags = path("user", alice.user_id, "rooms", ROOM, "tags")
+async def test_who_was_invited_or_has_left_may_keep_data_for_the_room(alice: Client, carol: Client, room: str) -> None:
+    where = path("user", carol.user_id, "rooms", room, "account_data", "org.example.a")
+    await alice.invite(room, carol)
+    await carol.until(lambda: room in carol.invitations, "the invitation")
+    await carol.ok("PUT", where, {"when": "invited"})
+    await carol.join(room)
+    told = (await carol.sync())["rooms"]["join"][room]
+    assert {"type": "org.example.a", "content": {"when": "invited"}} in told["account_data"]["events"]
+    await carol.leave(room)
+    await carol.ok("PUT", where, {"when": "gone"})
+    assert await carol.ok("GET", where) == {"when": "gone"}
+
+
+async def test_each_change_of_account_data_is_told_once(alice: Client, bob: Client, room: str) -> None:
+    phone = await alice.another_device()
+    since = (await phone.sync())["next_batch"]
+    for place in (("user", alice.user_id), ("user", alice.user_id, "rooms", room)):
+        for n in (1, 2):
+            await alice.ok("PUT", path(*place, "account_data", "org.example.a"), {"n": n})
+    told = await phone.sync(since)
+    last = [{"type": "org.example.a", "content": {"n": 2}}]
+    assert told["account_data"]["events"] == last
+    assert told["rooms"]["join"][room]["account_data"]["events"] == last
+    again = await phone.sync(told["next_batch"])
+    assert "account_data" not in again
+    assert "rooms" not in again
+    assert "org.example.a" not in str(await bob.sync())
+
+
+async def test_tags(alice: Client, room: str) -> None:
+    tags = path("user", alice.user_id, "rooms", room, "tags")
     assert await alice.get(tags) == (200, {"tags": {}})
     assert await alice.put(tags + "/m.favourite", {"order": 0.25}) == (200, {})
     assert await alice.put(tags + path("u.work stuff"), {}) == (200, {})
     assert await alice.get(tags) == (200, {"tags": {"m.favourite": {"order": 0.25}, "u.work stuff": {}}})
-    as_data = await alice.get(path("user", alice.user_id, "rooms", ROOM, "account_data", "m.tag"))
+    as_data = await alice.get(path("user", alice.user_id, "rooms", room, "account_data", "m.tag"))
     assert as_data.body == {"tags": {"m.favourite": {"order": 0.25}, "u.work stuff": {}}}
     assert await alice.delete(tags + "/m.favourite") == (200, {})
     assert await alice.delete(tags + "/m.favourite") == (200, {})
     assert await alice.get(tags) == (200, {"tags": {"u.work stuff": {}}})
-    expect(await alice.put(tags + "/m.favourite", {"order": "first"}), 400, "M_BAD_JSON", "order")
-    expect(await alice.put(tags + "/m.favourite", {"order": 2}), 400, "M_INVALID_PARAM", "order")
+    for order, errcode in (("first", "M_BAD_JSON"), (None, "M_BAD_JSON"), (True, "M_BAD_JSON"), ([0], "M_BAD_JSON"),
+                           (2, "M_INVALID_PARAM"), (-0.1, "M_INVALID_PARAM"), (1.0001, "M_INVALID_PARAM")):  # fmt: skip
+        expect(await alice.put(tags + "/m.favourite", {"order": order}), 400, errcode, "order")
+    expect(await alice.request("PUT", tags + "/m.favourite", raw=b"[]"), 400, "M_BAD_JSON", "body")
+    expect(await alice.request("PUT", tags + "/m.favourite", raw=b'{"order":NaN}'), 400, "M_NOT_JSON", "body")
+    expect(await alice.put(tags + "/m.favourite", {"x": "y" * 5_000}), 413, "M_TOO_LARGE", "body")
     expect(await alice.put(tags + path("x" * 256), {}), 400, "M_INVALID_PARAM", "tag")
+    expect(await alice.put(tags + path("é" * 128), {}), 400, "M_INVALID_PARAM", "tag")
+    assert await alice.get(tags) == (200, {"tags": {"u.work stuff": {}}})
+    for order in (0, 1, 0.5):
+        assert await alice.put(tags + path("é" * 127), {"order": order}) == (200, {})
+
+
+async def test_a_tag_keeps_what_else_a_client_says_of_it(alice: Client, room: str) -> None:
+    phone = await alice.another_device()
+    since = (await phone.sync())["next_batch"]
+    tag = {"order": 0.5, "org.example.colour": {"name": "jade"}}
+    await alice.ok("PUT", path("user", alice.user_id, "rooms", room, "tags", "u.garden"), tag)
+    told = await phone.sync(since, timeout=5_000)
+    assert told["rooms"]["join"][room]["account_data"]["events"] == [
+        {"type": "m.tag", "content": {"tags": {"u.garden": tag}}}
+    ]
+
+
+async def test_tags_that_are_set_at_once_all_stay(alice: Client, room: str) -> None:
+    tags = path("user", alice.user_id, "rooms", room, "tags")
+    await asyncio.gather(*(alice.ok("PUT", f"{tags}/u.{n}", {}) for n in range(8)))
+    assert await alice.get(tags) == (200, {"tags": {f"u.{n}": {} for n in range(8)}})
 
 
 # --- filters ---

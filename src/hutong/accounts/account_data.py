@@ -18,6 +18,8 @@ SERVER_TYPES = ("m.fully_read", "m.push_rules")
 
 Computed = Callable[[AccountNo, RoomNo], Awaitable[bytes | None]]
 """Makes the JSON of a type that the server manages; None when there is nothing."""
+RoomOf = Callable[[AccountNo, str], Awaitable[RoomNo]]
+"""The room with this id, for somebody who has to do with it. Raises: BadParam for no room id, Forbidden."""
 
 
 class AccountDataTable(Protocol):
@@ -33,12 +35,15 @@ class AccountData:
 
     def __init__(
         self, table: AccountDataTable, vault: Vault, blind: BlindIndex, computed: Mapping[str, Computed],
-        now: Callable[[], float], random: Callable[[int], bytes],
+        room_of: RoomOf, now: Callable[[], float], random: Callable[[int], bytes],
     ) -> None:  # fmt: skip
         self._table = table
         self._vault = vault
         self._blind = blind
         self._computed = computed
+        self.room_of = room_of
+        self.changed: list[Callable[[AccountNo, RoomNo, str], None]] = []
+        """Each is told of what was written: whose, for which room, of which type."""
         self._now = now
         self._random = random
 
@@ -53,6 +58,8 @@ class AccountData:
         id = new_id(Minute(int(self._now() // 60)), self._random)
         sealed = self._vault.seal(account, id, pack(type, content))
         await self._table.put(account, room, self._blind.type_key(type), id, sealed)
+        for changed in self.changed:
+            changed(account, room, type)
 
     async def get(self, account: AccountNo, room: RoomNo, type: str) -> bytes:
         """The JSON object that was kept. Raises: NotFound, BadParam."""

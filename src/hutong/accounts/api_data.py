@@ -3,25 +3,28 @@
 import asyncio
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
-from msgspec import Struct, json
+from msgspec import UNSET, Struct, UnsetType, json
 from msgspec.json import Decoder
 
 from hutong.accounts.account_data import GLOBAL
 from hutong.accounts.api_profile import own
 from hutong.accounts.homes import CellAccounts, Homes
-from hutong.cells.view import raw_room_id
-from hutong.errors import BadParam, MatrixError, NotFound
-from hutong.http.request import EMPTY, Caller, Request, Response, body, caller, raw_object
-from hutong.ids import RoomNo, room_no
+from hutong.errors import BadParam, Forbidden, MatrixError, NotFound
+from hutong.http.request import EMPTY, Caller, Request, Response, caller, decode, raw_object
+from hutong.ids import AccountNo, CellNo, RoomNo
 
 TAG_BYTES_MAX = 255
 TAGS_MAX = 1_000
+TAG_CONTENT_BYTES_MAX = 4_096
 TAGS = "m.tag"
 
 
-class TagBody(Struct, frozen=True, omit_defaults=True):
-    order: float | None = None
+class TagBody(Struct, frozen=True):
+    """What is checked of a tag; whatever else a client says of it is kept."""
+
+    order: float | UnsetType = UNSET
 
 
 TAG = Decoder(TagBody)
@@ -51,11 +54,16 @@ class RoomAccountDataEndpoint:
 
     async def on_get(self, req: Request, resp: Response, user_id: str, room_id: str, type: str) -> None:
         who, home = await _mine(self.homes, req, user_id)
-        resp.data = await home.account_data.get(who.account, _room(room_id), type)
+        try:
+            room = await home.account_data.room_of(who.account, room_id)
+        except Forbidden:
+            raise NotFound("roomId: there is no account data of yours for this room") from None
+        resp.data = await home.account_data.get(who.account, room, type)
 
     async def on_put(self, req: Request, resp: Response, user_id: str, room_id: str, type: str) -> None:
         who, home = await _mine(self.homes, req, user_id)
-        await home.account_data.put(who.account, _room(room_id), type, await raw_object(req))
+        room = await home.account_data.room_of(who.account, room_id)
+        await home.account_data.put(who.account, room, type, await raw_object(req))
         resp.data = EMPTY
 
 
@@ -67,7 +75,8 @@ class TagsEndpoint:
 
     async def on_get(self, req: Request, resp: Response, user_id: str, room_id: str) -> None:
         who, home = await _mine(self.homes, req, user_id)
-        resp.data = json.encode({"tags": await _tags(home, who, _room(room_id))})
+        room = await home.account_data.room_of(who.account, room_id)
+        resp.data = json.encode({"tags": await _tags(home, who, room)})
 
 
 @dataclass(frozen=True)
@@ -75,30 +84,40 @@ class TagEndpoint:
     """PUT and DELETE /user/{userId}/rooms/{roomId}/tags/{tag}."""
 
     homes: Homes
-    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)  # all tags of a room are one piece of data
+    at_work: WeakValueDictionary[tuple[CellNo, AccountNo], asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """All tags of a room are one piece of data: its owner changes one of them at a time."""
 
     async def on_put(self, req: Request, resp: Response, user_id: str, room_id: str, tag: str) -> None:
         who, home = await _mine(self.homes, req, user_id)
         if not tag or len(tag.encode()) > TAG_BYTES_MAX:
             raise BadParam("tag", f"is empty, or longer than {TAG_BYTES_MAX} bytes")
-        order = (await body(req, TAG)).order
-        if order is not None and not 0 <= order <= 1:
+        sent = await raw_object(req, TAG_CONTENT_BYTES_MAX)
+        order = decode(sent, TAG).order
+        if order is not UNSET and not 0 <= order <= 1:
             raise BadParam("order", "is not between 0 and 1")
-        async with self.one_at_a_time:
-            tags = await _tags(home, who, _room(room_id))
-            tags[tag] = {} if order is None else {"order": order}
+        room = await home.account_data.room_of(who.account, room_id)
+        async with self._alone(who):
+            tags = await _tags(home, who, room)
+            tags[tag] = json.decode(sent)
             if len(tags) > TAGS_MAX:
                 raise BadParam("tag", f"is one more than the {TAGS_MAX:,} that a room may have")
-            await _keep(home, who, _room(room_id), tags)
+            await _keep(home, who, room, tags)
         resp.data = EMPTY
 
     async def on_delete(self, req: Request, resp: Response, user_id: str, room_id: str, tag: str) -> None:
         who, home = await _mine(self.homes, req, user_id)
-        async with self.one_at_a_time:
-            tags = await _tags(home, who, _room(room_id))
+        room = await home.account_data.room_of(who.account, room_id)
+        async with self._alone(who):
+            tags = await _tags(home, who, room)
             if tags.pop(tag, None) is not None:
-                await _keep(home, who, _room(room_id), tags)
+                await _keep(home, who, room, tags)
         resp.data = EMPTY
+
+    def _alone(self, who: Caller) -> asyncio.Lock:
+        lock = self.at_work.get((who.cell, who.account))
+        if lock is None:
+            lock = self.at_work[who.cell, who.account] = asyncio.Lock()
+        return lock
 
 
 @dataclass(frozen=True)
@@ -141,13 +160,6 @@ async def _mine(homes: Homes, req: Request, user_id: str) -> tuple[Caller, CellA
     home = homes.of(who)
     await own(home, who, user_id)
     return who, home
-
-
-def _room(room_id: str) -> RoomNo:
-    raw = raw_room_id(room_id)
-    if raw is None or room_no(raw) == GLOBAL:
-        raise BadParam("roomId", "is not the id of a room of this server, which looks like !... with 22 characters")
-    return room_no(raw)
 
 
 async def _tags(home: CellAccounts, who: Caller, room: RoomNo) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from hutong.cells.codes import ReceiptType
 from hutong.cells.records import Event, ReceiptRow
 from hutong.cells.rows import EVENT_COLUMNS, columns, event_of
-from hutong.cells.unread_reads import UNREAD, UnreadRow, unread_row
+from hutong.cells.unread_reads import LOUD, UNREAD, LoudEvent, UnreadRow, unread_row
 from hutong.ids import AccountNo, HomeNo, MemberRef, Pos, RoomNo, Seq, TypeCode
 from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER, Membership
 
@@ -260,6 +260,10 @@ class SyncReads:
         """What the account has not read of each room (room, own ref, seq of the own join)."""
         rows = await self._fetch(UNREAD, *columns(members, 3), account, upto)
         return {row["room"]: unread_row(row) for row in rows}
+
+    async def loud(self, places: Iterable[tuple[RoomNo, Seq]], upto: Pos) -> list[LoudEvent]:
+        """What notifies, shouts or names somebody in each room after a seq, up to a limit."""
+        return [LoudEvent(*row) for row in await self._fetch(LOUD, *columns(places, 2), upto)]
 
     async def summaries(self, rooms: Collection[RoomNo]) -> dict[RoomNo, SummaryRow]:
         """Who is in each room now. Cost: two statements, which read the rooms' members."""

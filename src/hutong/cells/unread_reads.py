@@ -8,10 +8,12 @@ from typing import Any, Final
 from msgspec import Struct
 
 from hutong.cells.codes import MAIN_THREAD, Loud, ReceiptType
-from hutong.ids import Seq
+from hutong.ids import MemberRef, RoomNo, Seq
 
 OWN_EVENTS_BACK_MAX: Final = 1_000
 """How far back an own event is looked for that marks what was said before it as read; beyond that only receipts do."""
+LOUD_BACK_MAX: Final = 2_000
+"""How many of a room's last unread events are looked at for those whom the reader ignores."""
 THREADED_BACK_MAX: Final = 2_000
 """How many of a room's last events in threads are looked at; what is older counts as read."""
 MAIN: Final = 0
@@ -70,6 +72,25 @@ UNREAD: Final = f"""
         WHERE h.account = $4 AND h.room = w.room AND h.seq > read.seq AND e.pos <= $5
     ) named"""
 """($1 rooms, $2 own refs, $3 the seqs of the own joins, $4 the account, $5 up to this position)"""
+
+
+LOUD: Final = f"""
+    SELECT w.room, e.seq, coalesce(e.thread, {MAIN}) AS line, e.sender, e.loud
+    FROM unnest($1::int8[], $2::int8[]) AS w(room, base)
+    CROSS JOIN LATERAL (
+        SELECT seq, thread, sender, loud FROM events e
+        WHERE e.room = w.room AND e.seq > w.base AND e.pos <= $3 AND e.loud > 0
+        ORDER BY e.seq DESC LIMIT {LOUD_BACK_MAX}
+    ) e"""
+"""($1 rooms, $2 after these seqs, $3 up to this position)"""
+
+
+class LoudEvent(Struct, frozen=True):
+    room: RoomNo
+    seq: Seq
+    line: int
+    sender: MemberRef
+    loud: int
 
 
 class Line(Struct, frozen=True):

@@ -95,6 +95,10 @@ class Pieces:
         """Somebody's user id, when it is at hand."""
         return self._names.cached(room, ref)
 
+    async def names(self, people: Iterable[tuple[RoomNo, MemberRef]]) -> dict[tuple[RoomNo, MemberRef], str]:
+        """Their user ids; those whose home is away are absent."""
+        return await self._names.fetch(people)
+
     def forget(self, room: RoomNo, ref: MemberRef) -> None:
         """Somebody was erased: drop what they wrote and what names them. Cost: looks at every piece kept."""
         self._cache.drop_where(lambda piece: piece.room == room and ref in piece.refs)

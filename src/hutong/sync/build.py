@@ -20,6 +20,7 @@ from hutong.ids import MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import MEMBER, Membership
 from hutong.rooms.pieces import Pieces
 from hutong.sync import rooms, timeline, unread
+from hutong.sync.counting import Counting
 from hutong.sync.look import Look, Stuck
 from hutong.sync.model import END_OF_TIME, NOWHERE, Before, News, Own, Section, is_about
 from hutong.sync.session import Session
@@ -43,6 +44,7 @@ class Builder:
         self._tail = tail
         self._reads = reads
         self._surroundings = Surroundings(reads, relations, pieces)
+        self._counting = Counting(tail, reads, pieces)
         self._pieces = pieces
         self._typing = typing
         self._shared: Lru[Hashable, asyncio.Task[Any]] = Lru(SHARED_MAX)
@@ -74,7 +76,18 @@ class Builder:
         await self._read_pieces(look, (event for news in look.news for event in self._wanted(look, news)))
         await self._read_histories(look)
         for news in look.news:
-            timeline.choose(news, look.ask.filter, look.pieces, joined_since=look.since is not None)
+            timeline.choose(
+                news, look.ask.filter, look.pieces, joined_since=look.since is not None, ignored=look.session.ignored
+            )
+        if look.session.ignored:
+            look.news = [news for news in look.news if not self._from_ignored(look, news)]
+
+    def _from_ignored(self, look: Look, news: News) -> bool:
+        """Whether the news is an invitation by somebody whom the reader ignores."""
+        if news.section is not Section.INVITE:
+            return False
+        senders = (self._pieces.name(news.own.room, event.env.sender) for event in news.scanned)
+        return any(sender in look.session.ignored for sender in senders)
 
     # Which rooms.
 
@@ -160,7 +173,7 @@ class Builder:
         filter = look.ask.filter
         if filter.timeline.nothing:
             return 1
-        if filter.timeline.all:
+        if filter.timeline.all and not look.session.ignored:
             return filter.limit + 1
         return max(filter.limit * OVERSAMPLE, SCANNED_MIN)
 
@@ -217,7 +230,7 @@ class Builder:
         await self._state(look, told)
         joined = [news for news in told if news.section is Section.JOIN]
         await self._receipts(look, joined)
-        await self._unread(look, joined)
+        await self._counting.read(look, joined)
         await self._receipt_events(look, joined)
         self._typists(look, joined)
         await self._summaries(look, joined)
@@ -356,30 +369,6 @@ class Builder:
             if hidden and (news.more or self._state_at_end(look, news)):
                 return True
         return any(event.env.type == MEMBER for event in window)
-
-    async def _unread(self, look: Look, joined: list[News]) -> None:
-        asked = []
-        for news in joined:
-            own = news.own
-            row = own.unread
-            if row is not None and own.unread_at <= look.upto and self._tail.reaches(own.unread_at):
-                records = self._tail.of_room(own.room, own.unread_at)
-                name = self._pieces.name(own.room, own.ref)
-                row = unread.rolled(row, (r for r in records if r.pos <= look.upto), own.ref, name)
-            else:
-                row = None
-            if row is None:
-                asked.append((own.room, own.ref, news.moment.seq))
-            else:
-                own.unread, own.unread_at = row, look.upto
-                news.unread = row
-        if not asked:
-            return
-        found = await self._reads.unread(look.session.account, asked, look.upto)
-        for news in joined:
-            if news.unread is None and news.own.room in found:
-                news.unread = news.own.unread = found[news.own.room]
-                news.own.unread_at = look.upto
 
     def account_data_moved(self, look: Look) -> bool:
         """Whether the account stored anything since the token, as far as can be told without a query."""

@@ -60,6 +60,8 @@ class Sync:
     push_rules: Callable[[AccountNo], Awaitable[bytes]]
     """The content of `m.push_rules`."""
     user_id: Callable[[AccountNo], Awaitable[str]]
+    ignored: Callable[[AccountNo], Awaitable[frozenset[str]]]
+    """Whom somebody ignores, by user id."""
     transaction: TxnText
     keys: Callable[[AccountNo, DeviceNo], Awaitable[bytes]]
     """What an answer says of the keys that a device has left here: members of a JSON object."""
@@ -109,6 +111,7 @@ class Sync:
         eph, stuck = self.typing.eph, False
         since = None if token is None else token.pos
         told_eph = -1 if token is None else token.eph if token.boot == self.tokens.boot else 0
+        session.ignore(await self.ignored(session.account))
         while True:
             look = Look(ask=ask, session=session, since=since, upto=upto, eph=told_eph)
             try:

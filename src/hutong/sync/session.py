@@ -47,6 +47,8 @@ class Session:
         self.polls = 0
         self.used_at = 0.0
         self.lock = asyncio.Lock()
+        self.ignored: frozenset[str] = frozenset()
+        """The user ids of those of whom only state is told."""
         self._sent: dict[tuple[RoomNo, MemberRef], tuple[Pos, Filter]] = {}
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -61,6 +63,13 @@ class Session:
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
+
+    def ignore(self, ignored: frozenset[str]) -> None:
+        """Whom the account ignores from now on: what was counted before is counted anew."""
+        if ignored != self.ignored:
+            self.ignored = ignored
+            for own in self.rooms.values():
+                own.unread = None
 
     async def news(self, until: float) -> None:
         """Wait for a call of the tail, or until the loop's time is `until`. The caller saw that there is none yet."""

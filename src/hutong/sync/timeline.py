@@ -12,10 +12,18 @@ from hutong.sync.filters import Filter
 from hutong.sync.model import END_OF_TIME, News, Section, is_about
 
 
-def choose(news: News, filter: Filter, pieces: Mapping[bytes, Piece], *, joined_since: bool) -> None:
+def choose(
+    news: News,
+    filter: Filter,
+    pieces: Mapping[bytes, Piece],
+    *,
+    joined_since: bool,
+    ignored: frozenset[str] = frozenset(),
+) -> None:
     """Set the events that `news` shows, whether they are all, and where the state takes over.
 
-    `joined_since`: to a client that goes on from a token, a room that begins anew is a gap.
+    `joined_since`: to a client that goes on from a token, a room that begins anew is a gap. `ignored`: the user ids of
+    those of whom only state is told.
 
     A timeline that begins anew ends where an event cannot be read now, or may not be seen: what is older can be paged
     for, and the state before the timeline includes what changed in a hole.
@@ -31,6 +39,8 @@ def choose(news: News, filter: Filter, pieces: Mapping[bytes, Piece], *, joined_
             cut = True
             break
         passes = admits(filter, event, pieces)
+        if passes and ignored and _is_ignored(news, event.env, pieces[event.env.event_id], ignored):
+            passes = False
         if passes is None and news.fresh:
             cut = True
             break
@@ -46,6 +56,10 @@ def choose(news: News, filter: Filter, pieces: Mapping[bytes, Piece], *, joined_
         news.start = shown[0].env.seq
     else:
         news.start = END_OF_TIME
+
+
+def _is_ignored(news: News, env: Envelope, piece: Piece, ignored: frozenset[str]) -> bool:
+    return piece.sender in ignored and not env.is_state and env.sender != news.own.ref
 
 
 def reaches_back(news: News) -> bool:

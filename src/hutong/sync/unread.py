@@ -5,19 +5,21 @@ event, one for a thread only that, and so does an own event for the line that it
 Source: Client-Server API v1.19, "Receiving notifications", "Threaded read receipts".
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec import Struct, structs
 
 from hutong.cells.codes import MAIN_THREAD, Loud, ReceiptType
 from hutong.cells.records import Envelope, ReceiptRow, Record
-from hutong.cells.unread_reads import MAIN, Line, UnreadRow
+from hutong.cells.unread_reads import MAIN, Line, LoudEvent, UnreadRow
 from hutong.ids import MemberRef, Seq
 
 RECENT_MAX: Final = 100
 _CLEARING: Final = (ReceiptType.READ, ReceiptType.PRIVATE)
 UNTHREADED: Final = 0
+Ignores = Callable[[MemberRef], bool | None]
+"""Whether the reader ignores a member; None while nobody knows who that is."""
 
 
 class Counts(Struct, frozen=True):
@@ -44,13 +46,32 @@ def by_line(row: UnreadRow) -> dict[int, Counts]:
     return found
 
 
-def rolled(row: UnreadRow, records: Iterable[Record], ref: MemberRef, user_id: str | None) -> UnreadRow | None:
+def without(row: UnreadRow, events: Iterable[LoudEvent]) -> UnreadRow:
+    """`row` without `events` of its room: somebody's whom the reader ignores."""
+    lines, gone = dict(row.lines), set()
+    for event in events:
+        gone.add(event.seq)
+        line = lines.get(event.line)
+        if line is not None and event.seq > line.base:
+            notes = line.notes - bool(event.loud & Loud.NOTIFIES)
+            lines[event.line] = structs.replace(line, notes=notes, shouts=line.shouts - bool(event.loud & Loud.SHOUTS))
+    return UnreadRow(row.base, lines, tuple(mention for mention in row.named if mention.seq not in gone))
+
+
+def rolled(
+    row: UnreadRow, records: Iterable[Record], ref: MemberRef, user_id: str | None, ignores: Ignores | None = None
+) -> UnreadRow | None:
     """`row` after `records` of its room, as `ref` reads it; None when only the tables can tell."""
     me = None if user_id is None else user_id.encode()
     now: UnreadRow | None = row
     for record in records:
         if now is not None and record.event is not None:
             env = record.event.env
+            verdict = False if ignores is None or env.sender == ref else ignores(env.sender)
+            if verdict is None and env.loud:
+                return None
+            if verdict:
+                continue
             content = None if record.words is None else record.words.json
             now = _after(now, env, ref, may_name=bool(env.loud & Loud.NAMES) and _may_name(content, me))
         for receipt in record.receipts:
