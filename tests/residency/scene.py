@@ -57,7 +57,10 @@ async def play(http: Http, canaries: Canaries) -> Scene:
     await carol.accept(room)
     levels = await alice.get_state(room, "m.room.power_levels")
     levels["events"] = {**levels.get("events", {}), canaries.new("power_levels.events"): 50}
+    levels["notifications"] = {"room": 50, canaries.new("power_levels.notifications"): 50}
+    levels["users"] = {**levels.get("users", {}), f"@{canaries.new('power_levels.nobody')}:ru.localhost": 1}
     await alice.set_state(room, "m.room.power_levels", levels)
+    await _come_by_other_gates(alice, bob, carol, room, canaries)
     for person in people:
         await _speak(person, room, canaries)
     for person in people:
@@ -103,6 +106,24 @@ async def _publish(person: Client, name: str, canaries: Canaries) -> None:
         "POST", "/keys/upload",
         {"device_keys": identity, "one_time_keys": keys("one.time"), "fallback_keys": keys("fallback")},
     )  # fmt: skip
+
+
+async def _come_by_other_gates(alice: Client, bob: Client, carol: Client, room: str, canaries: Canaries) -> None:
+    """Bob joins a room of alice's because he is in `room`; carol knocks there, is sent away, and takes a knock back."""
+    condition = {"type": "m.room_membership", "room_id": room, canaries.new("allow.key"): canaries.new("allow.value")}
+    rules = {"join_rule": "knock_restricted", "allow": [condition]}
+    annex = await alice.create_room(initial_state=[{"type": "m.room.join_rules", "state_key": "", "content": rules}])
+    await bob.join(annex, reason=canaries.new("restricted.reason"))
+    for name, away in (("first", True), ("second", False)):
+        await carol.ok("POST", path("knock", annex), {"reason": canaries.new(f"{name}.knock.reason")})
+        await carol.sync()
+        await alice.until(lambda: alice.membership(annex, carol) == "knock", "carol's knock")
+        if away:
+            await alice.kick(annex, carol, reason=canaries.new("knock.declined"))
+            await carol.until(lambda: carol.membership(annex) == "leave", "the answer")
+        else:
+            await carol.leave(annex, reason=canaries.new("knock.taken.back"))
+    await bob.members(annex)
 
 
 async def _speak(person: Client, room: str, canaries: Canaries) -> None:
