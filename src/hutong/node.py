@@ -46,6 +46,7 @@ from hutong.cells.messages import (
 )
 from hutong.cells.names import People
 from hutong.cells.relation_reads import RelationReads
+from hutong.cells.roots import Roots
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tokens import Tokens
 from hutong.config import Config
@@ -246,6 +247,7 @@ class Node:
             member_cells=cell.member_cells, members=cell.reads.members_by_ref,
         )  # fmt: skip
         stripped = StrippedState(cell)
+        roots = Roots(cell.number, directory, cell.view, cell.link)
 
         async def push_rules(account: AccountNo, _: RoomNo = RoomNo(0)) -> bytes:
             return ruleset(await accounts.user_id(account))
@@ -270,7 +272,7 @@ class Node:
             tail=cell.tail,
             reads=sync_reads,
             sessions=SyncSessions(cell.tail, sync_reads, directory.server_name),
-            builder=Builder(cell.tail, sync_reads, relation_reads, pieces, board),
+            builder=Builder(cell.tail, sync_reads, relation_reads, pieces, roots, board),
             typing=board,
             tokens=tokens,
             names=cell.names,

@@ -133,3 +133,17 @@ async def test_what_makes_no_sound_is_not_counted(alice: Client, bob: Client, ro
     tombstone = await alice.set_state(room, "m.room.tombstone", {"body": "over", "replacement_room": room})
     await bob.sees(room, tombstone)
     assert await unread(bob, room) == (2, 1)
+
+
+async def test_a_thread_from_before_somebody_abroad_came_is_counted(alice: Client, carol: Client, room: str) -> None:
+    """Its root is not in the copy that carol's region keeps."""
+    root = await alice.send(room, "root")
+    await alice.send(room, "before carol came", **in_thread(root))
+    await carol.join(room)
+    last = await alice.send(room, "and after", **in_thread(root))
+    await carol.sees(room, last)
+    assert await by_thread(carol, room) == {"main": (0, 0), root: (1, 0)}
+    await carol.mark_read(room, last, thread_id=root)
+    assert await by_thread(carol, room) == {"main": (0, 0)}
+    await carol.until(lambda: last in carol.receipts[room], "the receipt")
+    assert carol.receipts[room][last]["m.read"][carol.user_id]["thread_id"] == root

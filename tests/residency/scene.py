@@ -138,18 +138,43 @@ async def _speak(person: Client, room: str, canaries: Canaries) -> None:
     reaction = {"rel_type": "m.annotation", "event_id": first, "key": canaries.new(f"{name}.reaction")}
     await person.send_event(room, "m.reaction", {"m.relates_to": reaction})
     thread = {"rel_type": "m.thread", "event_id": first}
-    await person.send(room, canaries.new(f"{name}.in.thread"), **{"m.relates_to": thread})
+    reply = await person.send(room, canaries.new(f"{name}.in.thread"), **{"m.relates_to": thread})
     edit = {"rel_type": "m.replace", "event_id": first}
     fresh = {"msgtype": "m.text", "body": canaries.new(f"{name}.edit")}
     await person.send(room, "* " + fresh["body"], **{"m.new_content": fresh, "m.relates_to": edit})
     slip = await person.send(room, canaries.new(f"{name}.redacted", kept=False))
     await person.redact(room, slip, reason=canaries.new(f"{name}.redact.reason"))
-    await person.mark_read(room, first)
+    await _mark(person, room, first, reply, canaries)
     await person.type_in(room)
+    await _keep(person, room, canaries)
+
+
+async def _mark(person: Client, room: str, root: str, reply: str, canaries: Canaries) -> None:
+    """Receipts of every kind; also one for a thread that is none, and a mention of somebody who is nobody."""
+    name = person.name.partition(".")[0]
+    await person.mark_read(room, root)
+    await person.mark_read(room, reply, thread_id=root)
+    await person.mark_read(room, reply, "m.read.private")
+    await person.ok("POST", path("rooms", room, "read_markers"), {"m.fully_read": reply, "m.read": reply})
+    thread = canaries.new(f"{name}.thread.id", kept=False)
+    await person.post(path("rooms", room, "receipt", "m.read", reply), {"thread_id": thread})
+    await person.post(path("rooms", room, "receipt", canaries.new(f"{name}.receipt.type", kept=False), reply))
+    named = f"@{canaries.new(f'{name}.mention')}:cn.localhost"
+    await person.send(room, "everybody!", **{"m.mentions": {"room": True, "user_ids": [named]}})
+
+
+async def _keep(person: Client, room: str, canaries: Canaries) -> None:
+    """Account data of a room, tags, and whom somebody ignores."""
+    name = person.name.partition(".")[0]
+    mine = ("user", person.user_id)
+    type = canaries.new(f"{name}.room.data.type")
     await person.ok(
-        "PUT", path("user", person.user_id, "rooms", room, "account_data", "org.example.notes"),
-        {"words": canaries.new(f"{name}.room.data")},
-    )  # fmt: skip
+        "PUT", path(*mine, "rooms", room, "account_data", type), {"words": canaries.new(f"{name}.room.data")}
+    )
+    tag = path(*mine, "rooms", room, "tags", canaries.new(f"{name}.tag"))
+    await person.ok("PUT", tag, {"order": 0.5, "words": canaries.new(f"{name}.tag.content")})
+    ignored = f"@{canaries.new(f'{name}.ignored')}:ru.localhost"
+    await person.ok("PUT", path(*mine, "account_data", "m.ignored_user_list"), {"ignored_users": {ignored: {}}})
 
 
 async def _read(person: Client, room: str) -> None:

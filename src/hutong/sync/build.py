@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from hutong.cells.codes import LogKind, ReceiptType
 from hutong.cells.records import Event, ReceiptRow, Record
 from hutong.cells.relation_reads import RelationReads
+from hutong.cells.roots import Roots
 from hutong.cells.sync_reads import Moment, SyncReads
 from hutong.cells.tail import Tail
 from hutong.cells.unread_reads import MAIN
@@ -39,13 +40,14 @@ class Builder:
     """Finds what a look is to hold. All sources of one cell."""
 
     def __init__(
-        self, tail: Tail, reads: SyncReads, relations: RelationReads, pieces: Pieces, typing: TypingBoard
+        self, tail: Tail, reads: SyncReads, relations: RelationReads, pieces: Pieces, roots: Roots, typing: TypingBoard
     ) -> None:
         self._tail = tail
         self._reads = reads
         self._surroundings = Surroundings(reads, relations, pieces)
         self._counting = Counting(tail, reads, pieces)
         self._pieces = pieces
+        self._roots = roots
         self._typing = typing
         self._shared: Lru[Hashable, asyncio.Task[Any]] = Lru(SHARED_MAX)
 
@@ -324,24 +326,29 @@ class Builder:
 
     async def _receipt_events(self, look: Look, joined: list[News]) -> None:
         """Find the ids of the events at which receipts stand, and of the roots of threads."""
-        missing = []
+        missing: dict[tuple[RoomNo, Seq], None] = {}
+        roots: set[tuple[RoomNo, Seq]] = set()
         for news in joined:
             here = {
                 record.event.env.seq: record.event.env.event_id
                 for record in look.windows.get(news.own.room, ())
                 if record.event is not None
             }
-            seqs = {row.seq for row in news.receipts} | {Seq(row.thread) for row in news.receipts if row.thread > 0}
+            threads = {Seq(row.thread) for row in news.receipts if row.thread > 0}
             if look.ask.filter.timeline.threads and news.unread is not None:
-                seqs.update(Seq(line) for line in unread.by_line(news.unread) if line != MAIN)
-            for seq in seqs:
+                threads.update(Seq(line) for line in unread.by_line(news.unread) if line != MAIN)
+            roots.update((news.own.room, seq) for seq in threads)
+            for seq in threads.union(row.seq for row in news.receipts):
                 if seq in here:
                     look.receipt_events[news.own.room, seq] = here[seq]
                 else:
-                    missing.append((news.own.room, seq))
+                    missing[news.own.room, seq] = None
         if missing:
-            found = await self._reads.events_at(dict.fromkeys(missing))
+            found = await self._reads.events_at(missing)
             look.receipt_events |= {place: event.env.event_id for place, event in found.items()}
+            older = roots.intersection(missing) - found.keys()
+            if older:
+                look.receipt_events |= await self._roots.ids(sorted(older))
 
     def _typists(self, look: Look, joined: list[News]) -> None:
         changed = set(self._typing.changed_after(look.eph))
