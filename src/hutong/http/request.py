@@ -232,6 +232,8 @@ def _wrong_field(message: str, field: str = "") -> MatrixError:
     """The decoder's message as an error of the Client-Server API."""
     at = _FIELD.search(message)
     path = ".".join(part for part in (field, at["path"] if at else "") if part)
+    if path.startswith("["):  # in the body itself, under a number or a name of the client's own
+        path = "body" + path
     what = message[: at.start()] if at else message
     if missing := _MISSING.match(what):
         return MissingParam(f"{path}.{missing['name']}" if path else missing["name"])

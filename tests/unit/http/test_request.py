@@ -1,5 +1,6 @@
 """What an endpoint gets to see of a request. In process, through the real application; sockets are in tests/api."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, ClassVar
 
@@ -7,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from hutong.errors import UnknownToken
+from hutong.errors import BadJson, UnknownToken
 from hutong.http import request as asked
 from hutong.http.app import build_app
 from hutong.http.request import Caller, Request, Response
@@ -217,6 +218,12 @@ async def test_bodies_as_records(
     answer = await edge.post(ROOM + "m.a", content=sent)
     assert (answer.status_code, answer.json().get("errcode")) == (status, errcode)
     assert named is None or named in answer.json()["error"]
+
+
+@pytest.mark.parametrize(("sent", "named"), [(b'{"a": 1}', "body[...]: "), (b'{"a": {"b": []}}', "body[...][...]: ")])
+def test_what_stands_under_a_name_of_the_clients_own_is_placed_in_the_body(sent: bytes, named: str) -> None:
+    with pytest.raises(BadJson, match=re.escape(named)):
+        asked.decode(sent, msgspec.json.Decoder(dict[str, dict[str, int]]))
 
 
 async def test_an_object_is_handed_on_as_it_was_sent(edge: httpx.AsyncClient) -> None:
