@@ -4,7 +4,15 @@ import pytest
 
 from tests.conftest import DEMO, TWO_CELLS, is_soaking
 
-ONCE = {"test_absurd", "test_accounts", "test_accounts_data", "test_bad_input", "test_hostile", "test_operations"}
+ONCE = {
+    "test_absurd",
+    "test_accounts",
+    "test_accounts_data",
+    "test_bad_input",
+    "test_fuzz",
+    "test_hostile",
+    "test_operations",
+}
 """What crosses no cells, or takes long: `make test` runs it with one cell only, `make soak` with two as well."""
 
 

@@ -18,7 +18,7 @@ from hutong.cells.link import InProcessLinks
 from hutong.http import openapi
 from hutong.http.app import METHODS
 from hutong.node import Node
-from tests.support.openapi import REPOSITORY, VARIABLE, Contract, specification
+from tests.support.openapi import REPOSITORY, VARIABLE, Contract, Operation, specification
 
 PAGE = REPOSITORY / "docs" / "api" / "matrix.md"
 COMMAND = "make docs"
@@ -128,6 +128,11 @@ def nameless(template: str) -> str:
     return re.sub(r"\{.*?\}", "{}", template).strip()
 
 
+def key_of(operation: Operation) -> tuple[str, str]:
+    """What the operation has in common with the `Route` that serves it."""
+    return operation.method.upper(), nameless(operation.template)
+
+
 def routes() -> list[Route]:
     """What the router of a node answers. No engine is started for it."""
     settings = config.load(None, {})
@@ -155,7 +160,7 @@ def rows(contract: Contract, served: Iterable[Route]) -> list[Row]:
         file, method = Path(operation.document).stem, operation.method.upper()
         path = operation.template.strip()
         module = operation.tags[0] if operation.tags else UNTAGGED.get(file, file)
-        route = by_key.get((method, nameless(path)))
+        route = by_key.get(key_of(operation))
         if route is not None:
             made.append(Row(module, method, path, route.slice, Status.SERVED, ""))
             continue
@@ -169,9 +174,9 @@ def surplus(contract: Contract, served: Iterable[Route]) -> set[str]:
     keys = {route.key for route in served}
     used = set()
     for operation in contract.operations:
-        method, path = operation.method.upper(), operation.template.strip()
-        if (method, nameless(path)) not in keys:
-            used.add(_why(Path(operation.document).stem, f"{method} {path}")[0])
+        if key_of(operation) not in keys:
+            name = f"{operation.method.upper()} {operation.template.strip()}"
+            used.add(_why(Path(operation.document).stem, name)[0])
     return {entry for why in UNSERVED for entry in (*why.files, *why.operations)} - used
 
 

@@ -68,6 +68,17 @@ class Contract:
     def operations(self) -> list[Operation]:
         return [operation for _, _, operation in self._operations]
 
+    def described(self, operation: Operation) -> Any:
+        """What a request of `operation` is made of, in OpenAPI with nothing referred to: parameters and JSON body."""
+        base = self._document(operation.document)["servers"][0]["variables"]["basePath"]["default"]
+        template = operation.template[len(base.rstrip("/")) :]
+        said = self._document(operation.document)["paths"][template][operation.method]
+        made = {"parameters": self._inline(said.get("parameters", []), operation.document, ()), "responses": {}}
+        body = self._inline(said.get("requestBody", {}), operation.document, ())
+        if "application/json" in body.get("content", {}):
+            made["requestBody"] = {**body, "content": {"application/json": body["content"]["application/json"]}}
+        return made
+
     def match(self, method: str, path: str) -> Operation | None:
         """The operation that a request is for; `path` is percent-encoded and has no query."""
         if STATE_WITHOUT_KEY.fullmatch(path):
