@@ -50,11 +50,11 @@ class Why:
 
 _CLIENT = "/_matrix/client/v3"
 UNSERVED = (
-    Why(Status.NOT_YET, "comes with end-to-end encryption", ("keys", "cross_signing", "key_backup", "to_device")),
+    Why(Status.NOT_YET, "comes with end-to-end encryption", ("key_backup", "to_device")),
     Why(Status.NOT_YET, "comes with media", ("content-repo", "authed-content-repo")),
     Why(Status.NOT_YET, "comes with push", ("pusher", "pushrules", "notifications")),
     Why(Status.NOT_YET, "comes with search", ("search", "users")),
-    Why(Status.NOT_YET, "comes with aliases and the public rooms", ("directory", "list_public_rooms", "room_summary")),
+    Why(Status.NOT_YET, "comes with previews of rooms", ("room_summary",)),
     Why(Status.NOT_YET, "comes with relations", ("relations", "threads_list", "event_context")),
     Why(Status.NOT_YET, "comes with presence", ("presence",)),
     Why(Status.NOT_YET, "comes with spaces", ("space_hierarchy",)),
