@@ -1,5 +1,7 @@
 """A region of two cells is one region: people of both meet like neighbours, so growing is a matter of adding cells."""
 
+import asyncio
+
 import pytest
 
 from tests.conftest import TWO_CELLS, Newcomer
@@ -56,3 +58,53 @@ async def test_each_signs_in_where_they_are_at_home(neighbours: tuple[Client, Cl
         other = next(each for each in neighbours if each is not person)
         shown = await person.ok("GET", path("profile", other.user_id))
         assert isinstance(shown, dict)
+
+
+async def test_neighbours_of_two_cells_give_take_and_find_aliases(
+    neighbours: tuple[Client, Client], newcomer: Newcomer
+) -> None:
+    """Enough of them that either cell keeps what some of the other's stand for."""
+    alice, anna = neighbours
+    carol = await newcomer("carol", "ru")
+    room = await alice.create_room(preset="public_chat", visibility="public", name=f"Courtyard of {alice.name}")
+    await anna.join(room)
+    names = {f"#{person.name}-{n}:cn.localhost": person for n in range(4) for person in neighbours}
+    for alias, person in names.items():
+        await person.ok("PUT", path("directory", "room", alias), {"room_id": room})
+        with refused("M_UNKNOWN", status=409):
+            await (anna if person is alice else alice).ok("PUT", path("directory", "room", alias), {"room_id": room})
+    for person in (alice, anna, carol):
+        for alias in names:
+            assert (await person.ok("GET", path("directory", "room", alias)))["room_id"] == room
+    for person in neighbours:
+        assert (await person.ok("GET", path("rooms", room, "aliases")))["aliases"] == sorted(names)
+    await anna.sees(room, await alice.set_state(room, "m.room.canonical_alias", {"alt_aliases": list(names)}))
+    search = {"filter": {"generic_search_term": f"Courtyard of {alice.name}"}}
+    for person in (alice, anna, carol):
+        (entry,) = (await person.ok("POST", "/publicRooms", search, query={"server": "cn.localhost"}))["chunk"]
+        assert (entry["room_id"], entry["num_joined_members"]) == (room, 2)
+    for alias, person in names.items():  # each her own, and alice, who may name the room, some of anna's
+        taker = person if alias.endswith(("0:cn.localhost", "1:cn.localhost")) else alice
+        await taker.ok("DELETE", path("directory", "room", alias))
+        with refused("M_NOT_FOUND"):
+            await carol.ok("GET", path("directory", "room", alias))
+    assert (await anna.ok("GET", path("rooms", room, "aliases"))) == {"aliases": []}
+
+
+async def test_an_alias_outlives_its_creator_also_where_another_cell_knows_what_it_stands_for(
+    neighbours: tuple[Client, Client],
+) -> None:
+    alice, anna = neighbours
+    room = await alice.create_room(preset="public_chat")
+    await anna.join(room)
+    names = [f"#{anna.name}-left-{n}:cn.localhost" for n in range(6)]
+    for alias in names:
+        await anna.ok("PUT", path("directory", "room", alias), {"room_id": room})
+    await anna.deactivate(erase=True)
+    async with asyncio.timeout(15):
+        while (await alice.ok("GET", path("rooms", room, "aliases")))["aliases"]:
+            await asyncio.sleep(0.05)
+    for alias in names:
+        assert (await alice.ok("GET", path("directory", "room", alias)))["room_id"] == room
+        await alice.ok("PUT", path("directory", "room", alias), {"room_id": room})
+    assert (await alice.ok("GET", path("rooms", room, "aliases")))["aliases"] == names
