@@ -62,6 +62,7 @@ async def play(http: Http, canaries: Canaries) -> Scene:
     await alice.set_state(room, "m.room.power_levels", levels)
     await _come_by_other_gates(alice, bob, carol, room, canaries)
     for person in people:
+        await _be_found(person, room, canaries)
         await _speak(person, room, canaries)
     for person in people:
         await _read(person, room)
@@ -124,6 +125,28 @@ async def _come_by_other_gates(alice: Client, bob: Client, carol: Client, room: 
         else:
             await carol.leave(annex, reason=canaries.new("knock.taken.back"))
     await bob.members(annex)
+
+
+async def _be_found(person: Client, room: str, canaries: Canaries) -> None:
+    """Aliases and the list of published rooms: one's own room in it, and `room` under an alias of one's region."""
+    name = person.name.partition(".")[0]
+    mine = await person.create_room(
+        visibility="public", room_alias_name=canaries.new(f"{name}.alias.of.creation"),
+        name=canaries.new(f"{name}.published.name"), topic=canaries.new(f"{name}.published.topic"),
+        creation_content={"type": canaries.new(f"{name}.room.type")},
+    )  # fmt: skip
+    for what, target in (("alias", room), ("alias.taken", mine)):
+        alias = f"#{canaries.new(f'{name}.{what}', kept=what == 'alias')}:{person.region}.localhost"
+        await person.ok("PUT", path("directory", "room", alias), {"room_id": target})
+        await person.ok("GET", path("directory", "room", alias))
+        if what == "alias.taken":
+            await person.ok("DELETE", path("directory", "room", alias))
+    await person.get(path("directory", "room", f"#{canaries.new(f'{name}.alias.asked', kept=False)}:cn.localhost"))
+    await person.ok("GET", path("rooms", mine, "aliases"))
+    await person.ok("GET", "/publicRooms")
+    search: dict[str, Any] = {"generic_search_term": canaries.new(f"{name}.searched", kept=False)}
+    search["room_types"] = [canaries.new(f"{name}.type.searched", kept=False)]
+    await person.ok("POST", "/publicRooms", {"filter": search})
 
 
 async def _speak(person: Client, room: str, canaries: Canaries) -> None:

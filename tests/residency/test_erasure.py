@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.client import Client, refused
+from tests.support.client import Client, path, refused
 from tests.support.process import NodeProcess, run
 
 SECRET = "the third brick from the left is loose"
@@ -46,6 +46,8 @@ async def test_a_backup_from_before_does_not_bring_an_erased_person_back(
     room = await anna.create_room(preset="public_chat")
     for person in (olga, erased):
         await person.join(room)
+    alias = path("directory", "room", f"#{SECRET}:{region}.localhost")
+    await erased.ok("PUT", alias, {"room_id": room})
     secret = await erased.send(room, SECRET)
     plain = await neighbour.send(room, PLAIN)
     for person in (anna, olga):
@@ -59,6 +61,7 @@ async def test_a_backup_from_before_does_not_bring_an_erased_person_back(
         await until_erased(person, room, secret)
         await unreadable(person, room, secret, erased)
         assert (await person.event(room, plain))["content"]["body"] == PLAIN
+    assert await neighbour.ok("GET", path("rooms", room, "aliases")) == {"aliases": []}
 
     assert await node.terminate() == 0
     await hutong(node, "region", "restore", region, backup, "--yes")
@@ -66,6 +69,8 @@ async def test_a_backup_from_before_does_not_bring_an_erased_person_back(
     for person in (anna, olga):
         await unreadable(person, room, secret, erased)
         assert (await person.event(room, plain))["content"]["body"] == PLAIN
+        assert (await person.ok("GET", alias))["room_id"] == room, "still found, by who knows the alias"
+    assert await neighbour.ok("GET", path("rooms", room, "aliases")) == {"aliases": []}
     with refused("M_FORBIDDEN"):
         await erased.another_device()
     with refused("M_UNKNOWN_TOKEN"):

@@ -69,6 +69,14 @@ async def play(session: aiohttp.ClientSession, secret: str) -> Rows:
             await carol.ok("PUT", path("user", carol.user_id, "account_data", secret), {"words": secret})
             await carol.ok("POST", path("user", carol.user_id, "filter"), {"room": {"timeline": {"types": [secret]}}})
             own = await carol.create_room(preset="private_chat", name=secret, topic=secret)
+            alias = f"#{secret}:ru.localhost"
+            await carol.ok("PUT", path("directory", "room", alias), {"room_id": own})
+            await carol.set_state(own, "m.room.canonical_alias", {"alias": alias})
+            await carol.ok("PUT", path("directory", "list", "room", own), {"visibility": "public"})
+            for reader in (alice, bob):
+                await reader.ok("GET", path("directory", "room", alias))
+                search = {"filter": {"generic_search_term": secret}}
+                assert len((await reader.ok("POST", "/publicRooms", search))["chunk"]) == 1
             await carol.invite(own, bob, reason=secret)
             await bob.accept(own)
             last = await carol.send(own, secret)
@@ -126,3 +134,5 @@ async def test_her_own_region_does_not(twins: tuple[Rows, Rows]) -> None:
     one, other = twins
     assert one["ru"]["content"] != other["ru"]["content"]
     assert one["ru"]["accounts"] != other["ru"]["accounts"]
+    assert one["ru"]["aliases"] != other["ru"]["aliases"]
+    assert one["ru"]["alias_words"] != other["ru"]["alias_words"]
