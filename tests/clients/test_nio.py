@@ -209,3 +209,24 @@ async def test_leaving_and_forgetting(device: Device) -> None:
     assert bob.user_id not in {
         each.user_id for each in ok(await alice.joined_members(room), nio.JoinedMembersResponse).members
     }
+
+
+async def test_a_room_is_found_by_its_alias(device: Device) -> None:
+    alice, bob = await device("cn"), await device("eu")
+    name = f"lane-of-{alice.user_id[1:].partition(':')[0]}"
+    made = await alice.room_create(
+        alias=name, visibility=nio.RoomVisibility.public, preset=nio.RoomPreset.public_chat, name="Lane"
+    )
+    room = ok(made, nio.RoomCreateResponse).room_id
+    found = ok(await bob.room_resolve_alias(f"#{name}:cn.localhost"), nio.RoomResolveAliasResponse)
+    assert (found.room_id, found.servers) == (room, ["cn.localhost"])
+    assert ok(await bob.join(f"#{name}:cn.localhost"), nio.JoinResponse).room_id == room
+    await until(bob, lambda: room in bob.rooms, "the room")
+    assert bob.rooms[room].canonical_alias == f"#{name}:cn.localhost"
+    shown = ok(await alice.room_get_visibility(room), nio.RoomGetVisibilityResponse)
+    assert shown.visibility == "public"
+    other = f"#{name}-too:eu.localhost"
+    ok(await bob.room_put_alias(other, room), nio.RoomPutAliasResponse)
+    assert ok(await alice.room_resolve_alias(other), nio.RoomResolveAliasResponse).room_id == room
+    ok(await bob.room_delete_alias(other), nio.RoomDeleteAliasResponse)
+    assert isinstance(await alice.room_resolve_alias(other), nio.RoomResolveAliasError)

@@ -34,7 +34,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-async def place(session: aiohttp.ClientSession, contract: Contract | None) -> AsyncIterator[Place]:
+async def site(session: aiohttp.ClientSession, contract: Contract | None) -> AsyncIterator[Place]:
     """A running node after the chat."""
     with data_folder("residency") as folder:
         (folder / "hutong.toml").write_text(LIMITS_OFF + CHEAP_PASSWORDS)

@@ -13,28 +13,28 @@ from tests.support.client import path
 from tests.support.process import HUTONG, environment
 
 
-async def test_a_chat_across_regions_leaves_no_word_in_clear(place: Place) -> None:
-    result = await audit(place.data)
+async def test_a_chat_across_regions_leaves_no_word_in_clear(site: Place) -> None:
+    result = await audit(site.data)
     assert result.outcome == CLEAN
     for region in ("cn", "eu", "ru"):
         control = result.report["controls"][region]
         assert control["met"] == control["markers"] > 20
 
 
-async def test_every_canary_opens_at_home_and_is_nowhere_else(place: Place) -> None:
-    listed = place.folder / "canaries.txt"
-    listed.write_text("\n".join(place.scene.canaries.kept.values()))
-    result = await audit(place.data, "--markers-file", listed)
+async def test_every_canary_opens_at_home_and_is_nowhere_else(site: Place) -> None:
+    listed = site.folder / "canaries.txt"
+    listed.write_text("\n".join(site.scene.canaries.kept.values()))
+    result = await audit(site.data, "--markers-file", listed)
     assert result.outcome == CLEAN
 
 
-async def test_what_is_never_kept_is_nowhere(place: Place) -> None:
+async def test_what_is_never_kept_is_nowhere(site: Place) -> None:
     """Passwords, tokens, transaction ids, user agents, redacted words: no record opens to them, nothing has them."""
-    texts = list(place.scene.canaries.passing.values())
+    texts = list(site.scene.canaries.passing.values())
     # As content: of a token, which is random, its hash is kept, and may be.
     forms = needles([Marker(Kind.CONTENT, "", text.encode()) for text in texts])
     problems: list[str] = []
-    files = list_files(place.data, ["cn", "eu", "ru"], (), problems)
+    files = list_files(site.data, ["cn", "eu", "ru"], (), problems)
 
     def read() -> list[str]:
         names = [texts[needle.marker] for each in forms.values() for needle in each[:1]]
@@ -47,9 +47,9 @@ async def test_what_is_never_kept_is_nowhere(place: Place) -> None:
     assert problems == []
 
 
-async def test_beside_a_node_that_works_records_come_and_go(place: Place) -> None:
+async def test_beside_a_node_that_works_records_come_and_go(site: Place) -> None:
     """What changed while the files were read fails no control, and what came is in no other place either."""
-    scene = place.scene
+    scene = site.scene
     done = asyncio.Event()
 
     async def work() -> int:
@@ -65,17 +65,17 @@ async def test_beside_a_node_that_works_records_come_and_go(place: Place) -> Non
 
     working = asyncio.create_task(work())
     try:
-        result = await audit(place.data)
+        result = await audit(site.data)
     finally:
         done.set()
     assert await working > 1
     assert result.outcome == CLEAN
 
 
-async def test_the_page_shows_what_the_command_prints(place: Place) -> None:
+async def test_the_page_shows_what_the_command_prints(site: Place) -> None:
     """The output in docs/residency.md, with other numbers."""
     process = await asyncio.create_subprocess_exec(
-        HUTONG, "audit", "residency", "--data", place.data, stdout=asyncio.subprocess.PIPE, env=environment()
+        HUTONG, "audit", "residency", "--data", site.data, stdout=asyncio.subprocess.PIPE, env=environment()
     )
     printed, _ = await process.communicate()
     assert process.returncode == 0

@@ -20,28 +20,28 @@ from tests.support.places import data_folder, free_ports
 REGIONS = {"cn": 1, "eu": 2, "ru": 3}
 
 
-async def test_a_string_that_nobody_wrote_proves_nothing(place: Place) -> None:
-    result = await audit(place.data, "--marker", "a sentence that nobody has ever written")
+async def test_a_string_that_nobody_wrote_proves_nothing(site: Place) -> None:
+    result = await audit(site.data, "--marker", "a sentence that nobody has ever written")
     assert result.status == 2
     assert "no sealed record opens to it" in result.report["problems"][0]
     assert result.report["findings"] == []
 
 
-async def test_a_folder_that_is_no_cluster_is_refused(place: Place) -> None:
-    missing = place.folder / "nowhere"
-    result = await audit(place.data, "--pgdata", f"cn={missing}")
+async def test_a_folder_that_is_no_cluster_is_refused(site: Place) -> None:
+    missing = site.folder / "nowhere"
+    result = await audit(site.data, "--pgdata", f"cn={missing}")
     assert result.status == 2
     assert "no PG_VERSION" in result.error
 
 
 @pytest.fixture(scope="module")
-def by_dsn(place: Place) -> tuple[Path, Path]:
+def by_dsn(site: Place) -> tuple[Path, Path]:
     """The same node as if its databases were given by DSN: a folder without them, and settings that name them."""
-    keys = place.folder / "keys"
-    shutil.copytree(place.data, keys, ignore=shutil.ignore_patterns("postgres", "logs", "*.sock", "node.lock"))
+    keys = site.folder / "keys"
+    shutil.copytree(site.data, keys, ignore=shutil.ignore_patterns("postgres", "logs", "*.sock", "node.lock"))
     lines = []
     for name, number in REGIONS.items():
-        dsn = EmbeddedPostgres(place.node.config.postgres_dir(name)).admin_dsn("cell0")
+        dsn = EmbeddedPostgres(site.node.config.postgres_dir(name)).admin_dsn("cell0")
         server = f"{name}.localhost"
         lines += [
             f"[regions.{name}]",
@@ -49,7 +49,7 @@ def by_dsn(place: Place) -> tuple[Path, Path]:
             f'server_name = "{server}"',
             f"database = {json.dumps(dsn)}",
         ]
-    settings = place.folder / "dsn.toml"
+    settings = site.folder / "dsn.toml"
     settings.write_text("\n".join(lines) + "\n")
     return keys, settings
 
@@ -61,19 +61,19 @@ async def test_without_its_files_a_database_cannot_be_audited(by_dsn: tuple[Path
     assert "Run the audit on the machine that has them, with --pgdata cn=" in str(result.report or result.error)
 
 
-async def test_with_its_files_a_database_given_by_dsn_is_audited(by_dsn: tuple[Path, Path], place: Place) -> None:
+async def test_with_its_files_a_database_given_by_dsn_is_audited(by_dsn: tuple[Path, Path], site: Place) -> None:
     keys, settings = by_dsn
-    folders = [text for name in REGIONS for text in ("--pgdata", f"{name}={place.data / name / 'postgres'}")]
+    folders = [text for name in REGIONS for text in ("--pgdata", f"{name}={site.data / name / 'postgres'}")]
     result = await audit(keys, "--config", settings, *folders)
     assert result.outcome == CLEAN
 
 
-async def test_with_the_files_of_another_database_its_control_fails(by_dsn: tuple[Path, Path], place: Place) -> None:
+async def test_with_the_files_of_another_database_its_control_fails(by_dsn: tuple[Path, Path], site: Place) -> None:
     keys, settings = by_dsn
-    other = place.folder / "other"
+    other = site.folder / "other"
     other.mkdir()
     (other / "PG_VERSION").write_text("18\n")
-    folders = [text for name in REGIONS for text in ("--pgdata", f"{name}={place.data / name / 'postgres'}")]
+    folders = [text for name in REGIONS for text in ("--pgdata", f"{name}={site.data / name / 'postgres'}")]
     folders[-1] = f"ru={other}"
     result = await audit(keys, "--config", settings, *folders)
     assert result.status == 2

@@ -43,24 +43,24 @@ FILES: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.fixture(scope="module")
-async def audited(place: Place) -> Audited:
+async def audited(site: Place) -> Audited:
     """The audit after everything below was planted."""
-    canaries = place.scene.canaries.kept
+    canaries = site.scene.canaries.kept
     for number, (name, encode) in enumerate(FILES.items()):
         # Names of people are searched in capitals too; of what they wrote, the words as they are.
         text = canaries["alice.displayname"] if number % 2 or "capitals" in name else canaries["alice.body"]
-        path = place.data / name
+        path = site.data / name
         path.parent.mkdir(exist_ok=True)
         with path.open("ab") as file:
             file.write(encode(text))
-    (place.data / "ru" / canaries["alice.displayname"]).write_text("nothing")
-    (place.data / "ru" / "old.key").write_bytes((place.data / "cn" / "root.key").read_bytes())
-    await _plant_in_databases(place, canaries["alice.long.body"])
-    return await audit(place.data)
+    (site.data / "ru" / canaries["alice.displayname"]).write_text("nothing")
+    (site.data / "ru" / "old.key").write_bytes((site.data / "cn" / "root.key").read_bytes())
+    await _plant_in_databases(site, canaries["alice.long.body"])
+    return await audit(site.data)
 
 
-async def _plant_in_databases(place: Place, text: str) -> None:
-    cn, eu, ru = [await _connect(place, region) for region in ("cn", "eu", "ru")]
+async def _plant_in_databases(site: Place, text: str) -> None:
+    cn, eu, ru = [await _connect(site, region) for region in ("cn", "eu", "ru")]
     # In the write-ahead log alone: the table is gone.
     await ru.execute("CREATE TABLE gone (words text)")
     await ru.execute("INSERT INTO gone VALUES ($1)", text)
@@ -90,8 +90,8 @@ async def _plant_in_databases(place: Place, text: str) -> None:
         await database.close()
 
 
-async def _connect(place: Place, region: str) -> "asyncpg.Connection[asyncpg.Record]":
-    cluster = EmbeddedPostgres(place.node.config.postgres_dir(region))
+async def _connect(site: Place, region: str) -> "asyncpg.Connection[asyncpg.Record]":
+    cluster = EmbeddedPostgres(site.node.config.postgres_dir(region))
     return await asyncpg.connect(cluster.admin_dsn("cell0"))
 
 
@@ -134,19 +134,19 @@ async def test_a_line_of_a_log_is_named(audited: Audited) -> None:
     assert audited.found(where="eu/logs/hutong.log, line 2")
 
 
-async def test_the_report_repeats_no_word(audited: Audited, place: Place) -> None:
-    said = json.dumps(audited.report) + (place.data / "audit.json").read_text()
-    for text in place.scene.canaries.kept.values():
+async def test_the_report_repeats_no_word(audited: Audited, site: Place) -> None:
+    said = json.dumps(audited.report) + (site.data / "audit.json").read_text()
+    for text in site.scene.canaries.kept.values():
         assert text not in said
 
 
-async def test_a_finding_is_explained(audited: Audited, place: Place) -> None:
+async def test_a_finding_is_explained(audited: Audited, site: Place) -> None:
     number = audited.found(where="eu/logs/hutong.log, line 2")[0]["number"]
-    said = await _explain(place.data, str(number))
+    said = await _explain(site.data, str(number))
     assert "eu/logs/hutong.log, line 2" in said
     assert "Why it matters" in said
     assert "docs/residency.md#logs" in said
-    assert "the last audit has findings 1 to" in await _explain(place.data, "999")
+    assert "the last audit has findings 1 to" in await _explain(site.data, "999")
 
 
 async def _explain(data: Path, number: str) -> str:

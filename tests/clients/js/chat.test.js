@@ -119,6 +119,35 @@ test("typing, receipts and unread counts", async () => {
     await until(bob, () => bob.getRoom(room).getUnreadNotificationCount("total") === 0, "nothing unread");
 });
 
+test("a room is found by its alias and in the list", async () => {
+    const [alice, bob] = [await person("cn"), await person("eu")];
+    const name = `${process.env.PREFIX}plaza`;
+    const alias = `#${name}:cn.localhost`;
+    const { room_id: room } = await alice.createRoom({
+        preset: "public_chat",
+        visibility: "public",
+        name: `The ${name}`,
+        topic: "persimmons",
+        room_alias_name: name,
+    });
+    assert.deepEqual(await bob.getRoomIdForAlias(alias), { room_id: room, servers: ["cn.localhost"] });
+    const filter = { generic_search_term: name };
+    const { chunk, total_room_count_estimate: count } = await bob.publicRooms({ server: "cn.localhost", filter });
+    assert.deepEqual([chunk.length, count], [1, 1]);
+    assert.deepEqual([chunk[0].room_id, chunk[0].canonical_alias, chunk[0].topic], [room, alias, "persimmons"]);
+    await bob.joinRoom(alias);
+    await until(bob, () => bob.getRoom(room)?.getCanonicalAlias() === alias, "the alias");
+
+    const other = `#${name}:eu.localhost`;
+    await bob.createAlias(other, room);
+    assert.deepEqual(await bob.getLocalAliases(room), { aliases: [other] });
+    await bob.deleteAlias(other);
+    await assert.rejects(alice.getRoomIdForAlias(other), { errcode: "M_NOT_FOUND" });
+    await alice.setRoomDirectoryVisibility(room, "private");
+    assert.deepEqual(await bob.getRoomDirectoryVisibility(room), { visibility: "private" });
+    assert.deepEqual((await bob.publicRooms({ filter })).chunk, []);
+});
+
 test("leaving, forgetting, signing out", async () => {
     const [alice, bob] = await Promise.all(["cn", "eu"].map(person));
     const { room_id: room } = await alice.createRoom({ preset: "public_chat" });
