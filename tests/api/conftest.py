@@ -12,6 +12,9 @@ ONCE = {
     "test_fuzz",
     "test_hostile",
     "test_operations",
+    "test_sync_filters",
+    "test_sync_lazy",
+    "test_sync_wakes",
 }
 """What crosses no cells, or takes long: `make test` runs it with one cell only, `make soak` with two as well."""
 

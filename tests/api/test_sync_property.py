@@ -8,10 +8,13 @@ import asyncio
 import itertools
 import os
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
 
 from hutong.cells.link import Fault
-from hutong.ids import CellNo
 from tests.conftest import Newcomer
 from tests.support.client import Client, Refused
 from tests.support.readers import Habit, Reader, Room, judge, judge_pages, judge_state
@@ -19,8 +22,9 @@ from tests.support.readers import Habit, Reader, Room, judge, judge_pages, judge
 if TYPE_CHECKING:
     from hutong.node import Node
 
-CELLS = (256, 512, 768)
-SEEDS, SEEDS_SOAKING = 3, 60
+T = TypeVar("T")
+
+SEEDS, SEEDS_SOAKING = 2, 60
 WRITERS, ACTS, READS = 5, 14, 25
 MAY_REFUSE = {403, 404, 503}
 PAGED = 6
@@ -36,6 +40,8 @@ class Town:
         self.sent: list[str] = []
         self.texts = map(str, itertools.count())
         self.writing = 0
+        self.cut = False
+        """Whether a way has been cut so far."""
 
     async def act(self) -> None:
         alice, room = self.people[0], self.room
@@ -74,28 +80,52 @@ class Town:
 
     async def reader(self, reader: Reader) -> None:
         for _ in range(READS):
-            await reader.step(timeout=reader.chance.choice([0, 0, 50]))
+            await reader.step(timeout=reader.chance.choice([0, 0, 50]), cut=self.cut)
             if not self.writing:
                 return
 
     async def weather(self) -> None:
         """What happens to the ways between regions meanwhile."""
         while self.writing:
-            src, dest = self.chance.sample(CELLS, 2)
-            self.node.link.faults[CellNo(src), CellNo(dest)] = self.chance.choice(SLOW)
+            src, dest = self.chance.sample(sorted(self.node.cells), 2)
+            self.node.link.faults[src, dest] = self.chance.choice(SLOW)
             await asyncio.sleep(0.03)
         self.node.link.faults.clear()
+
+    async def cuts(self) -> None:
+        """A region is cut off from another, or from both, for longer or shorter; then the ways are free again."""
+        while self.writing:
+            lone, *others = self.chance.sample(sorted(self.node.cells), self.chance.choice([2, 3]))
+            self.cut = True
+            for other in others:
+                for way in ((lone, other), (other, lone)):
+                    self.node.link.faults[way] = Fault(cut=True)
+            await asyncio.sleep(self.chance.choice([0.1, 0.5, 1.0]))
+            self.node.link.faults.clear()
+            await asyncio.sleep(self.chance.choice([0.05, 0.3, 0.8]))
 
     async def settle(self, readers: list[Reader]) -> str:
         """Everybody is in again, and every reader is told of one last message."""
         for person in self.people:
-            await person.join(self.room)
-        mark = await self.people[0].send(self.room, "mark")
+            await patiently(partial(person.join, self.room))
+        mark = await patiently(partial(self.people[0].send, self.room, "mark"))
         for reader in readers:
             async with asyncio.timeout(20):
                 while reader.known.last != mark:
-                    await reader.step(back=0, timeout=1_000)
+                    await reader.step(back=0, timeout=1_000, cut=self.cut)
         return mark
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer to `ask`, once the ways that were cut are found to be free again."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await ask()
+            except Refused as refusal:
+                if refusal.answer.status != 503:
+                    raise
+            await asyncio.sleep(0.1)
 
 
 def habits(chance: random.Random) -> Habit:
@@ -107,7 +137,7 @@ def habits(chance: random.Random) -> Habit:
     )
 
 
-async def play(node: "Node", newcomer: Newcomer, seed: int) -> None:
+async def play(node: "Node", newcomer: Newcomer, seed: int, *, cuts: bool) -> None:
     chance = random.Random(seed)
     people = [await newcomer(name, region) for name, region in (
         ("alice", "cn"), ("anna", "cn"), ("bob", "eu"), ("carol", "ru"), ("dave", "ru")
@@ -123,12 +153,14 @@ async def play(node: "Node", newcomer: Newcomer, seed: int) -> None:
     ]
     try:
         await asyncio.gather(
-            *(town.writer() for _ in range(WRITERS)), *(town.reader(reader) for reader in readers), town.weather()
+            *(town.writer() for _ in range(WRITERS)),
+            *(town.reader(reader) for reader in readers),
+            town.cuts() if cuts else town.weather(),
         )
     finally:
         node.link.faults.clear()
     await town.settle(readers)
-    whole = Room(await people[0].history(room, "f", page=100), visibility)
+    whole = Room(await patiently(partial(people[0].history, room, "f", page=100)), visibility)
     wrong: list[str] = []
     for person in people:
         seen = [event["event_id"] for event in whole.visible(person.user_id)]
@@ -145,13 +177,22 @@ async def play(node: "Node", newcomer: Newcomer, seed: int) -> None:
     assert not wrong, f"seed {seed}, {visibility}:\n" + "\n".join(wrong)
 
 
-def seeds(soaking: bool) -> list[int]:
+def seeds(count: int) -> list[int]:
     """HUTONG_TEST_SEED plays one again."""
     given = os.environ.get("HUTONG_TEST_SEED")
     first = int(given) if given else random.SystemRandom().randrange(2**32)
-    return [first] if given else [first + n for n in range(SEEDS_SOAKING if soaking else SEEDS)]
+    return [first] if given else [first + n for n in range(count)]
 
 
+@pytest.mark.soak
 async def test_what_everybody_was_told_is_the_room(node: "Node", newcomer: Newcomer, soaking: bool) -> None:
-    for seed in seeds(soaking):
-        await play(node, newcomer, seed)
+    for seed in seeds(SEEDS_SOAKING if soaking else SEEDS):
+        await play(node, newcomer, seed, cuts=False)
+
+
+@pytest.mark.soak
+async def test_after_cuts_too_and_nothing_was_told_out_of_order(
+    node: "Node", newcomer: Newcomer, soaking: bool
+) -> None:
+    for seed in seeds(SEEDS_SOAKING if soaking else 1):
+        await play(node, newcomer, seed, cuts=True)

@@ -6,7 +6,7 @@ judged while the room goes on; in the end the whole room is known, and each edge
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.support.client import Client, Json
 
@@ -23,6 +23,10 @@ class Known:
     last: str | None = None
     gap: bool = False
     """After `last` something was left out, and nothing told of what follows."""
+    line: tuple[str, ...] = ()
+    """The timeline since it was last said to be limited, or since the reader came in."""
+    prev_batch: str | None = None
+    """Where to page on from before `line`."""
     state: State = field(default_factory=dict)
 
 
@@ -36,7 +40,7 @@ class Edge:
     limited: bool
     prev_batch: str | None
     cut: bool
-    """A way between regions was cut, or just healed, while it was asked for."""
+    """A way between regions is cut, or was: words may be left out, and told again."""
 
     @property
     def ids(self) -> list[str]:
@@ -108,7 +112,7 @@ class Reader:
         told = rooms.get("join", {}).get(self.room) or rooms.get("leave", {}).get(self.room)
         if told is None:
             out = self.room in rooms.get("invite", {}) or self.room in rooms.get("knock", {})
-            return Known(since, before.joined and not out, before.last, before.gap, before.state)
+            return replace(before, since=since, joined=before.joined and not out)
         events = [] if edge is None else edge.events
         joined = self.room in rooms.get("join", {})
         state = dict(before.state) if before.joined or not joined else {}  # a client that was out begins anew
@@ -116,9 +120,17 @@ class Reader:
             *told.get("state", {}).get("events", []), *(() if self.habit.state_after else events)
         ]  # fmt: skip
         state.update({(event["type"], event["state_key"]): event for event in updates if "state_key" in event})
-        if events:
-            return Known(since, joined, events[-1]["event_id"], False, state)
-        return Known(since, joined, before.last, before.gap or (edge is not None and edge.limited), state)
+        ids = () if edge is None else tuple(edge.ids)
+        goes_on = before.joined and (edge is None or not edge.limited)
+        return Known(
+            since,
+            joined,
+            last=ids[-1] if ids else before.last,
+            gap=not ids and (before.gap or not goes_on),
+            line=(*before.line, *ids) if goes_on else ids,
+            prev_batch=before.prev_batch if goes_on or edge is None else edge.prev_batch,
+            state=state,
+        )
 
 
 class Room:
@@ -178,7 +190,7 @@ def judge(reader: Reader, room: Room) -> list[str]:
         if not at:
             continue
         whole = at == list(range(at[0], at[-1] + 1))
-        if not whole and not (edge.cut and edge.limited):
+        if not whole and not edge.cut:
             wrong.append(f"{said}: something is left out within {at}")
         if not edge.before.joined:
             continue
@@ -186,31 +198,36 @@ def judge(reader: Reader, room: Room) -> list[str]:
         absent = {"leave", "ban", "invite"} & set(memberships[room.place.get(edge.before.last or "", 0) :])
         if at[0] <= last and not absent and not edge.cut:
             wrong.append(f"{said}: {at} repeats what ended at {last}")
-        if not edge.limited and not edge.before.gap and at[0] != last + 1:
+        if not edge.limited and not edge.before.gap and not edge.cut and at[0] != last + 1:
             wrong.append(f"{said}: {at} does not go on from {last}, and says no gap")
     return wrong
 
 
+async def pages(reader: Reader, token: str | None) -> list[str]:
+    """Everything before a token, in the room's order."""
+    found: list[str] = []
+    while token is not None:
+        query = {"limit": reader.chance.choice([7, 30, 100]), "filter": reader.habit.page_filter, "from": token}
+        page = await reader.client.messages(reader.room, "b", **query)
+        found += [event["event_id"] for event in page["chunk"]]
+        token = page.get("end")
+    return found[::-1]
+
+
 async def judge_pages(reader: Reader, room: Room, edges: Iterable[Edge]) -> list[str]:
-    """Whether each timeline, with all pages before it, is the room."""
-    user_id = reader.client.user_id
-    seen = [event["event_id"] for event in room.visible(user_id) if reader.habit.passes(event)]
+    """Whether each timeline goes on where the pages before it end, and what the reader has in the end is the room."""
+    seen = [event["event_id"] for event in room.visible(reader.client.user_id) if reader.habit.passes(event)]
     wrong = []
     for edge in edges:
-        if edge.prev_batch is None or edge.section == "leave":
-            continue
-        before: list[str] = []
-        token: str | None = edge.prev_batch
-        while token is not None:
-            query = {"limit": reader.chance.choice([7, 30, 100]), "filter": reader.habit.page_filter, "from": token}
-            page = await reader.client.messages(reader.room, "b", **query)
-            before += [event["event_id"] for event in page["chunk"]]
-            token = page.get("end")
-        told = [*reversed(before), *edge.ids]
-        if edge.ids and told != seen[: len(told)]:
-            wrong.append(f"{user_id}: a timeline of {len(edge.ids)} with pages before it is not the room")
-        if len(told) != len(set(told)):
-            wrong.append(f"{user_id}: a timeline and the pages before it overlap")
+        if edge.section == "join" and edge.ids and edge.prev_batch is not None:
+            before = await pages(reader, edge.prev_batch)
+            if before != seen[: seen.index(edge.ids[0])]:
+                wrong.append(
+                    f"{reader.client.user_id}: the pages before a timeline of {len(edge.ids)} are not the room"
+                )
+    whole = [*await pages(reader, reader.known.prev_batch), *reader.known.line]
+    if whole != seen:
+        wrong.append(f"{reader.client.user_id} ({reader.habit}): the last timeline with its pages is not the room")
     return wrong
 
 
