@@ -40,6 +40,7 @@ from hutong.cells.messages import (
     ClaimKeys,
     KeysChanged,
     KeysOf,
+    PresenceOf,
     ProfileOf,
     Stripped,
     Typing,
@@ -70,6 +71,10 @@ from hutong.membership import api as membership_api
 from hutong.membership.departure import Departure
 from hutong.membership.restricted import RestrictedJoins
 from hutong.membership.service import Memberships
+from hutong.presence import api as presence_api
+from hutong.presence.board import PresenceBoard
+from hutong.presence.board import State as PresenceState
+from hutong.presence.service import PresenceOfPeople
 from hutong.push import api as push_api
 from hutong.push.rules import ruleset
 from hutong.receipts import api as receipts_api
@@ -117,6 +122,7 @@ class Slices:
     receipts: Receipts
     typing: TypingNotices
     keys: keys_api.CellKeys
+    presence: PresenceOfPeople
     sync: Sync
 
 
@@ -252,12 +258,14 @@ class Node:
         async def push_rules(account: AccountNo, _: RoomNo = RoomNo(0)) -> bytes:
             return ruleset(await accounts.user_id(account))
 
-        # Keys, which go when their device goes.
+        # Keys and presence, which go when a device or its person goes.
         login_sessions = Sessions(settings, store, vault, blind, now, random)
         key_store = KeyStore(database.pool)
         keys = Keys(cell, key_store, accounts, login_sessions)
         changes = Changes(cell, key_store, accounts, tokens)
         login_sessions.leaving.append(keys.forget)
+        presence = PresenceOfPeople(cell, accounts, PresenceBoard(now))
+        login_sessions.leaving.append(presence.forget)
 
         # Account data, which says whom a sync leaves out.
         computed: dict[str, Computed] = {"m.push_rules": push_rules, "m.fully_read": receipts.fully_read}
@@ -304,6 +312,7 @@ class Node:
         self.link.serve(cell.number, KeysOf, keys.answer_query)
         self.link.serve(cell.number, ClaimKeys, keys.answer_claim)
         self.link.serve(cell.number, KeysChanged, changes.answer)
+        self.link.serve(cell.number, PresenceOf, presence.answer)
         return Slices(
             cell=cell,
             accounts=CellAccounts(
@@ -323,6 +332,7 @@ class Node:
             receipts=receipts,
             typing=typing,
             keys=keys_api.CellKeys(keys, CrossSigning(keys, key_store), changes),
+            presence=presence,
             sync=sync,
         )
 
@@ -413,10 +423,12 @@ class Node:
             *receipts_api.routes({number: each.receipts for number, each in slices.items()}),
             *typing_api.routes({number: each.typing for number, each in slices.items()}, user_id),
             *keys_api.routes({number: each.keys for number, each in slices.items()}, homes, interactive),
+            *presence_api.routes({number: each.presence for number, each in slices.items()}),
             *push_api.routes(user_id),
             *sync_api.routes(
                 {number: each.sync for number, each in slices.items()},
                 {number: each.accounts.filters for number, each in slices.items()},
+                lambda who, state: slices[who.cell].presence.board.polled(who.account, PresenceState(state)),
             ),
         ]  # fmt: skip
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hutong.node import Node
 
 JS = Path(__file__).with_name("js")
+FILES = ("chat.test.js", "sign_in.test.js")
 RUNS = count(1)
 
 
@@ -31,7 +32,7 @@ async def test_js_sdk(
     urls = {f"URL_{region.upper()}": node.region_url(region) or "" for region in ("cn", "eu", "ru")}
     env = {**js_environment, **urls, "PREFIX": f"js-{worker_id}-{next(RUNS)}-", "ANSWERS": str(answers)}
     status, output = await npm.run(
-        JS, (npm.BIN / "node", "--test", "--test-force-exit", "--test-reporter=spec", "chat.test.js"), env
+        JS, (npm.BIN / "node", "--test", "--test-force-exit", "--test-reporter=spec", *FILES), env
     )
     assert status == 0, output
     told = [json.loads(line) for line in answers.read_text().splitlines()]

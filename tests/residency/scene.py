@@ -87,6 +87,8 @@ async def _arrive(http: Http, canaries: Canaries, name: str, region: str) -> Cli
     data = {"words": canaries.new(f"{name}.account.data")}
     await person.ok("PUT", path("user", person.user_id, "account_data", canaries.new(f"{name}.data.type")), data)
     await _publish(person, name, canaries)
+    said = {"presence": "online", "status_msg": canaries.new(f"{name}.presence.status", kept=False)}
+    await person.ok("PUT", path("presence", person.user_id, "status"), said)
     return person
 
 
@@ -208,6 +210,7 @@ async def _read(person: Client, room: str) -> None:
     others = await person.joined_members(room)
     for other in others:
         await person.get(path("profile", other))
+        await person.get(path("presence", other, "status"))
     await person.ok("POST", "/keys/query", {"device_keys": {other: [] for other in others}})
 
 

@@ -13,6 +13,10 @@ from hutong.http.request import Request, Response
 SPECIFICATION = tuple(f"v1.{minor}" for minor in range(1, 20))
 """The versions of the Client-Server API whose endpoints, as far as they are served, behave as written there."""
 
+NO_BRIDGES = "no network other than Matrix is bridged here"
+NO_MEDIA = b'{"m.upload.size":0}'
+"""No file can be uploaded, and a client that knows says so before it tries."""
+
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 
 
@@ -25,6 +29,16 @@ class Fixed:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         resp.data = self.data
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Answers GET by saying that there is none of what is asked for. `why` names it."""
+
+    why: str
+
+    async def on_get(self, req: Request, resp: Response, **_: str) -> None:
+        raise NotFound(self.why)
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ def routes(
         "m.profile_fields": {"enabled": True},
         "m.3pid_changes": {"enabled": False},
         "m.get_login_token": {"enabled": False},
+        "m.forget_forced_upon_leave": {"enabled": False},
     }
     versions = {"versions": SPECIFICATION, "unstable_features": dict(unstable_features)}
     return [
@@ -68,6 +83,14 @@ def routes(
         (f"{v3}/capabilities", Fixed(json.encode({"capabilities": capabilities}))),
         (f"{v3}/voip/turnServer", Fixed(b"{}")),
         (f"{v3}/thirdparty/protocols", Fixed(b"{}")),
+        (f"{v3}/thirdparty/protocol/{{protocol}}", Nothing(NO_BRIDGES)),
+        (f"{v3}/thirdparty/location", Nothing(NO_BRIDGES)),
+        (f"{v3}/thirdparty/location/{{protocol}}", Nothing(NO_BRIDGES)),
+        (f"{v3}/thirdparty/user", Nothing(NO_BRIDGES)),
+        (f"{v3}/thirdparty/user/{{protocol}}", Nothing(NO_BRIDGES)),
+        ("/_matrix/client/v1/media/config", Fixed(NO_MEDIA)),
+        ("/_matrix/media/v3/config", Fixed(NO_MEDIA)),
+        (f"{v3}/room_keys/version", Nothing("there is no backup of keys on this server")),
         (f"{v3}/account/3pid", Fixed(b'{"threepids":[]}')),
         (f"{v3}/pushers", Fixed(b'{"pushers":[]}')),
     ]

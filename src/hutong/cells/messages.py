@@ -391,6 +391,21 @@ class KeysChanged(Request[list[str]], frozen=True, kw_only=True):
     since: Minute
 
 
+class PresenceReply(Struct, frozen=True, kw_only=True):
+    state: str
+    status: str | None
+    active_ago_ms: int | None
+
+
+class PresenceOf(Request[PresenceReply | None], frozen=True, kw_only=True):
+    """How a person of the asked region appears; None: no such person has joined one of `rooms`."""
+
+    flow: ClassVar[str] = "presence"
+    reply: ClassVar[Any] = PresenceReply | None
+    user_id: str
+    rooms: list[RoomNo]
+
+
 class Typing(Request[None], frozen=True, kw_only=True):
     """A member types, or stopped (`ms` 0). To the room's home; from there to every cell of the room."""
 

@@ -1,6 +1,6 @@
 """`GET /sync`: decode, call, encode."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol
 
@@ -31,11 +31,13 @@ class SyncEndpoint:
     waits: ClassVar = True
     syncs: Mapping[CellNo, Sync]
     kept: Mapping[CellNo, KeptFilters]
+    polled: Callable[[Caller, str], None]
+    """Told who polls, and how they want to appear by that."""
     filters: FilterCache = field(default_factory=FilterCache)
 
     async def on_get(self, req: Request, resp: Response) -> None:
         who = caller(req)
-        query_choice(req, "set_presence", _PRESENCES, "online")
+        presence = query_choice(req, "set_presence", _PRESENCES, "online")
         ask = Ask(
             since=query_text(req, "since") or None,
             filter=await self._filter(who, query_text(req, "filter", max=FILTER_BYTES_MAX)),
@@ -43,6 +45,7 @@ class SyncEndpoint:
             full_state=query_flag(req, "full_state"),
             state_after=query_flag(req, "use_state_after"),
         )
+        self.polled(who, presence)
         resp.data = await self.syncs[who.cell].answer(who.account, who.device, ask)
 
     async def _filter(self, who: Caller, text: str | None) -> Filter:
@@ -56,5 +59,7 @@ class SyncEndpoint:
             raise BadParam("filter", "you have no filter with this id") from None
 
 
-def routes(syncs: Mapping[CellNo, Sync], kept: Mapping[CellNo, KeptFilters]) -> list[tuple[str, object]]:
-    return [(PATH, SyncEndpoint(syncs, kept))]
+def routes(
+    syncs: Mapping[CellNo, Sync], kept: Mapping[CellNo, KeptFilters], polled: Callable[[Caller, str], None]
+) -> list[tuple[str, object]]:
+    return [(PATH, SyncEndpoint(syncs, kept, polled))]

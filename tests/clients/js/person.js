@@ -5,29 +5,31 @@ import { appendFileSync } from "node:fs";
 import { ClientEvent, createClient, MatrixEventEvent, RoomEvent, RoomMemberEvent } from "matrix-js-sdk";
 
 const DEADLINE_MS = 15_000;
-const PASSWORD = "a lane that joins courtyards";
+export const PASSWORD = "a lane that joins courtyards";
+
+/** Every answer so far: method, path, status, body. */
+export const asked = [];
 
 /** `fetch`, which also writes every answer down for the check against the specification. */
 async function recordingFetch(resource, options = {}) {
     const response = await fetch(resource, options);
-    if (process.env.ANSWERS) {
-        const text = await response.clone().text();
-        const isJson = response.headers.get("content-type")?.startsWith("application/json");
-        const line = {
-            method: options.method ?? "GET",
-            path: new URL(resource).pathname,
-            status: response.status,
-            body: isJson && text ? JSON.parse(text) : null,
-        };
-        appendFileSync(process.env.ANSWERS, JSON.stringify(line) + "\n");
-    }
+    const text = await response.clone().text();
+    const isJson = response.headers.get("content-type")?.startsWith("application/json");
+    const line = {
+        method: options.method ?? "GET",
+        path: new URL(resource).pathname,
+        status: response.status,
+        body: isJson && text ? JSON.parse(text) : null,
+    };
+    asked.push(line);
+    if (process.env.ANSWERS) appendFileSync(process.env.ANSWERS, JSON.stringify(line) + "\n");
     return response;
 }
 
 const url = (region) => process.env[`URL_${region.toUpperCase()}`];
 
 /** Registers in a region as an application does: ask what is wanted, then do it. */
-export async function register(region, name) {
+export async function register(region, name, options = {}) {
     const stranger = createClient({ baseUrl: url(region), fetchFn: recordingFetch });
     const body = { username: name, password: PASSWORD };
     const asked = await stranger.registerRequest(body).then(
@@ -35,7 +37,7 @@ export async function register(region, name) {
         (error) => error.data,
     );
     const session = asked.session;
-    return signedIn(region, await stranger.registerRequest({ ...body, auth: { type: "m.login.dummy", session } }));
+    return signedIn(region, await stranger.registerRequest({ ...body, auth: { type: "m.login.dummy", session } }), options);
 }
 
 export async function login(region, userId) {
@@ -44,7 +46,7 @@ export async function login(region, userId) {
     return signedIn(region, await stranger.loginRequest({ type: "m.login.password", identifier, password: PASSWORD }));
 }
 
-async function signedIn(region, told) {
+async function signedIn(region, told, { encrypted = false } = {}) {
     const client = createClient({
         baseUrl: url(region),
         fetchFn: recordingFetch,
@@ -53,6 +55,7 @@ async function signedIn(region, told) {
         deviceId: told.device_id,
         timelineSupport: true,
     });
+    if (encrypted) await client.initRustCrypto({ useIndexedDB: false });
     await client.startClient({ initialSyncLimit: 10, lazyLoadMembers: true, pollTimeout: 5_000 });
     await until(client, () => client.isInitialSyncComplete(), "the first sync");
     return client;
