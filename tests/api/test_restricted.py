@@ -80,10 +80,19 @@ async def test_an_invitation_needs_no_other_room_and_leaves_no_authority_behind(
     assert VIA not in await joined_as(alice, annex, carol)
 
 
-async def test_who_is_banned_stays_outside(alice: Client, bob: Client, annex: str) -> None:
-    await alice.ban(annex, bob)
-    with refused("M_FORBIDDEN", naming="banned"):
-        await bob.join(annex)
+async def is_told_of_the_ban(person: Client, room: str) -> None:
+    await person.until(lambda: person.membership(room) == "ban", "the ban")
+
+
+async def test_who_is_banned_stays_outside_and_is_told_so(
+    alice: Client, bob: Client, carol: Client, annex: str
+) -> None:
+    """Bob, who is in the room that opens this one, and carol, who is not."""
+    for person in (bob, carol):
+        await alice.ban(annex, person)
+        await is_told_of_the_ban(person, annex)
+        with refused("M_FORBIDDEN", naming="banned"):
+            await person.join(annex)
 
 
 async def test_once_in_nobody_asks_again_and_a_new_name_carries_no_authority(
@@ -119,21 +128,22 @@ async def test_where_nobody_may_invite_nobody_is_let_in(alice: Client, bob: Clie
         await bob.join(hall)
 
 
-async def test_the_highest_at_home_vouches_then_whoever_is_left(
+async def test_somebody_at_home_vouches_then_the_highest_abroad(
     newcomer: Newcomer, alice: Client, bob: Client, carol: Client, room: str
 ) -> None:
-    """Alice of cn first; when she is gone, bob of eu, who has the level; the same each time."""
+    """Alice of cn, although carol of ru is above her; without alice carol before bob of eu: each time the same."""
     await carol.join(room)
-    levels = {"invite": 50, "users": {alice.user_id: 100, bob.user_id: 50, carol.user_id: 100}}
+    levels = {"invite": 50, "users": {alice.user_id: 100, bob.user_id: 50, carol.user_id: 150}}
     hall = await restricted_room(alice, room, room_version="11", power_level_content_override=levels)
-    await bob.join(hall)
-    assert (await joined_as(alice, hall, bob))[VIA] == alice.user_id
+    for person in (carol, bob):
+        await person.join(hall)
+        assert (await joined_as(alice, hall, person))[VIA] == alice.user_id
     await alice.leave(hall)
     dora = await newcomer("dora", "ru")
     await dora.join(room)
     for _ in range(2):
         await dora.join(hall)
-        assert (await joined_as(bob, hall, dora))[VIA] == bob.user_id
+        assert (await joined_as(bob, hall, dora))[VIA] == carol.user_id
         await dora.leave(hall)
         await bob.until(lambda: bob.membership(hall, dora) == "leave", "dora to leave")
 
