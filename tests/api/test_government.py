@@ -10,7 +10,7 @@ import pytest
 from hutong.ids import CellNo, event_id_bytes
 from hutong.rooms.event_types import Membership
 from tests.conftest import Newcomer
-from tests.support.client import Client, Json, refused
+from tests.support.client import Client, Json, path, refused
 
 if TYPE_CHECKING:
     from hutong.node import Node
@@ -209,3 +209,27 @@ async def test_a_creator_of_version_12_is_erased_and_nobody_takes_their_place(
         await bob.set_state(room, "m.room.tombstone", {"body": "over", "replacement_room": room})  # takes 150
     await carol.sees(room, await bob.set_state(room, LEVELS, held | with_users(held, {carol.user_id: 50})))
     await bob.sees(room, await carol.set_state(room, "m.room.name", {"name": "ours"}))
+
+
+async def test_order_is_kept_among_people_who_are_out_of_reach(
+    node: "Node", newcomer: Newcomer, alice: Client, bob: Client, carol: Client, lane: str
+) -> None:
+    """Ru is cut off. Carol, whose name was heard in the room, is judged all the same; a stranger to it is not."""
+    dana, stranger = await newcomer("dana", "ru"), await newcomer("stranger", "ru")
+    await dana.join(lane)
+    for person in (carol, dana):
+        await alice.sees(lane, await person.send(lane, "here"))
+    held = await alice.get_state(lane, LEVELS)
+    with cut(node, RU):
+        told = await alice.set_state(lane, LEVELS, held | with_users(held, {carol.user_id: 5, dana.user_id: 5}))
+        await alice.ban(lane, dana, reason="for now")
+        await alice.kick(lane, carol)
+        for verb, body in (("invite", {"user_id": stranger.user_id}), ("ban", {"user_id": stranger.user_id})):
+            answer = await alice.post(path("rooms", lane, verb), body)
+            assert (answer.status, answer.body["hutong.region"]) == (503, "ru")
+        answer = await alice.put(path("rooms", lane, "state", LEVELS), held | with_users(held, {stranger.user_id: 5}))
+        assert (answer.status, answer.body["hutong.region"]) == (503, "ru")
+        await bob.sees(lane, told)
+    await carol.until(lambda: carol.membership(lane) == "leave", "the kick")
+    await dana.until(lambda: dana.membership(lane) == "ban", "the ban")
+    assert (await bob.get_state(lane, LEVELS))["users"][carol.user_id] == 5

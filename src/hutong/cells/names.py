@@ -20,6 +20,7 @@ from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, RoomNo, home_no, si
 CACHED_NAMES_MAX = 500_000
 MEMBERS_PER_CALL_MAX = 2_000
 NAMES_WAIT_S = 1.0
+REMEMBERED_MAX = 10_000
 Key = tuple[RoomNo, MemberRef]
 
 _HOMES = """
@@ -131,7 +132,7 @@ class Names:
         """The refs of people in `room`, made where there are none yet; who is no account anywhere here is absent.
 
         Without `make`, who never had to do with the room is absent too.
-        Raises: LinkDown when the region of one of them cannot be asked.
+        Raises: LinkDown when the region of one of them cannot be asked, and their name was not heard in this room.
         Cost: three statements at most for the people of a cell, one call to every other cell that has some.
         """
         asked: dict[CellNo, list[str]] = {}
@@ -156,7 +157,10 @@ class Names:
 
     async def _refs_from(self, cell: CellNo, request: RefsOf) -> list[RefReply | None]:
         if cell != self._cell:
-            return await self._link.call(cell, request)
+            try:
+                return await self._link.call(cell, request)
+            except LinkDown:
+                return await self._remembered(cell, request)
         localparts = [_localpart(user_id) for user_id in request.user_ids]
         accounts = await self._people.find(localparts)
         members = await self._reads.members_of(list(accounts.values()), request.room) if accounts else {}
@@ -171,6 +175,18 @@ class Names:
                 self.keep(request.room, member.ref, user_id)
             replies.append(None if member is None else RefReply(ref=member.ref, home=member.home))
         return replies
+
+    async def _remembered(self, cell: CellNo, request: RefsOf) -> list[RefReply | None]:
+        """The refs of people out of reach whose names were heard before: a room goes on being governed meanwhile.
+
+        Raises: LinkDown when one of them is not known by name.
+        """
+        region = self._directory.region_of_cell(cell).number
+        homes = await self._reads.people_of(request.room, region, REMEMBERED_MAX)
+        named = {self._cache.get((request.room, ref)): RefReply(ref, home) for ref, home in homes}
+        if any(user_id not in named for user_id in request.user_ids):
+            raise LinkDown(cell)
+        return [named[user_id] for user_id in request.user_ids]
 
     async def answer_refs(self, _: CellNo, request: RefsOf) -> list[RefReply | None]:
         """Another cell asks for people of this region, of whom some may be at home in other cells of it."""

@@ -11,7 +11,20 @@ from hutong.cells.codes import ContentState, LogKind, ReceiptType
 from hutong.cells.messages import Marker, SightReply
 from hutong.cells.records import Event, Member, Txn
 from hutong.cells.rows import EVENT_COLUMNS, MEMBER_COLUMNS, event_of, member_of
-from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.ids import (
+    BUCKETS,
+    AccountNo,
+    DeviceNo,
+    HomeNo,
+    MemberRef,
+    Minute,
+    Pos,
+    RegionNo,
+    RoomNo,
+    Seq,
+    StateKeyCode,
+    TypeCode,
+)
 from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER, Membership
 
 _BY_ID = f"SELECT {EVENT_COLUMNS} FROM events WHERE event_id = $1"
@@ -46,6 +59,7 @@ _MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND room = $
 _MEMBERS_OF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = ANY($1::int8[]) AND room = $2"
 _MEMBERS = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND membership = ANY($2::int2[])"
 _MEMBERS_BY_REF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND ref = ANY($2::int8[])"
+_PEOPLE_OF = f"SELECT ref, home FROM members WHERE room = $1 AND home / {BUCKETS} = $2 ORDER BY seq DESC LIMIT $3"
 _JOINED_FIRST = f"""
     SELECT {MEMBER_COLUMNS} FROM members
     WHERE room = $1 AND membership = {Membership.JOIN} AND ref <> ALL($2::int8[]) ORDER BY seq LIMIT $3"""
@@ -144,6 +158,10 @@ class Reads:
     async def members_by_ref(self, room: RoomNo, refs: Iterable[MemberRef]) -> dict[MemberRef, Member]:
         rows = await self.pool.fetch(_MEMBERS_BY_REF, room, list(refs))
         return {row["ref"]: member_of(row) for row in rows}
+
+    async def people_of(self, room: RoomNo, region: RegionNo, limit: int) -> list[tuple[MemberRef, HomeNo]]:
+        """Some of those who have to do with `room` and are at home in `region`, the latest first."""
+        return [tuple(row) for row in await self.pool.fetch(_PEOPLE_OF, room, region, limit)]
 
     async def joined_first(self, room: RoomNo, but: Iterable[MemberRef], limit: int) -> list[Member]:
         """The members of `room` whose last m.room.member is the oldest. Cost: reads all its members."""
