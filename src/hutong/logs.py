@@ -5,6 +5,7 @@ An exception is logged as its type and the places it passed, without its message
 
 import json
 import logging
+import sys
 import traceback
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -27,17 +28,24 @@ def start(settings: Log, regions: Iterable[tuple[str, Path]]) -> None:
     if settings.files:
         for name, folder in regions:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = RotatingFileHandler(
-                folder / FILE, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8", delay=True
-            )
+            file = LogFile(folder / FILE, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
             file.addFilter(_OfRegion(name))
             handlers.append(file)
     for handler in handlers:
         handler.setFormatter(formatter)
         handler.addFilter(_without_reprs)
     logging.basicConfig(level=settings.level.upper(), handlers=handlers, force=True)
-    for talkative in ("asyncio", "uvicorn", "asyncpg"):
+    for talkative in ("asyncio", "uvicorn"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)  # its pools complain while a database is away; we said so
+
+
+class LogFile(RotatingFileHandler):
+    """A log file on a disk that may be full: then the line stands on standard error only, without complaints."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 class Lines(logging.Formatter):

@@ -54,7 +54,7 @@ from hutong.config import Config
 from hutong.directory import api as directory_api
 from hutong.directory.api import CellDirectory
 from hutong.engines.clusters import open_databases
-from hutong.engines.databases import AWAY, Database
+from hutong.engines.databases import AWAY, NO_ROOM, Database
 from hutong.engines.node_lock import NodeLock
 from hutong.http import health, landing, metrics, openapi
 from hutong.http.app import build_app
@@ -99,13 +99,19 @@ from hutong.typing_notices import api as typing_api
 from hutong.typing_notices.board import TypingBoard
 from hutong.typing_notices.service import TypingNotices
 from hutong.vault.blind import BlindIndex
-from hutong.vault.keystore import Keystore
+from hutong.vault.keystore import Keystore, KeystoreError
 from hutong.vault.rootkey import load_root_key, subkey
 from hutong.vault.vault import Vault
 
 log = logging.getLogger(__name__)
 
 FINISH_EVERY_S = 60.0
+ENGINE_ERRORS = {
+    **dict.fromkeys(AWAY, "the database cannot be reached at the moment"),
+    **dict.fromkeys(NO_ROOM, "the database has no room to write at the moment"),
+    KeystoreError: "a key cannot be stored at the moment",
+}
+"""What an engine raises, and what a client is told then: 503, and to try again."""
 LOCAL_HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 - to write an address, not to bind one
 Random = Callable[[int], bytes]
 Clock = Callable[[], float]
@@ -365,7 +371,7 @@ class Node:
             hosts={host: region.name for region in settings.local_regions for host in region.hosts},
             limiter=limiter,
             observe=figures.observe,
-            engine_errors=AWAY,
+            engine_errors=ENGINE_ERRORS,
             json_bytes_max=settings.limits.request_bytes_max,
             region_name=lambda cell: next(r.name for r in settings.regions if r.number == cell // 256),
         )

@@ -5,14 +5,13 @@ import json
 import random
 import signal
 import sys
-from collections import Counter
 from pathlib import Path
 
-import aiohttp
 import asyncpg
 import pytest
 
 from hutong.engines.postgres import EmbeddedPostgres
+from tests.faults.chat import Chat
 from tests.support.client import Client
 from tests.support.process import NodeProcess
 
@@ -25,60 +24,6 @@ COMMITS = {
     "the home of the room has numbered the event": (CN, "put_events"),
     "the home of the content has taken the event up": (RU, "put_events"),
 }
-
-
-class Chat:
-    """Alice of cn and carol of ru in a room of cn that bob of eu reads; it remembers what was sent and acknowledged."""
-
-    def __init__(self, alice: Client, bob: Client, carol: Client, room: str) -> None:
-        self.alice, self.bob, self.carol, self.room = alice, bob, carol, room
-        self.acknowledged: dict[str, str] = {}
-        self.open: list[tuple[Client, str]] = []
-
-    @classmethod
-    async def start(cls, node: NodeProcess) -> "Chat":
-        alice, bob, carol = [
-            await node.register(name, region) for name, region in (("alice", "cn"), ("bob", "eu"), ("carol", "ru"))
-        ]
-        room = await alice.create_room(preset="public_chat")
-        await bob.join(room)
-        await carol.join(room)
-        return cls(alice, bob, carol, room)
-
-    async def say(self, person: Client, text: str) -> bool:
-        """Send `text` under a transaction id of that name. Returns whether it was acknowledged."""
-        self.open.append((person, text))
-        try:
-            await self._send(person, text)
-        except (aiohttp.ClientError, ConnectionError):
-            return False
-        self.open.remove((person, text))
-        return True
-
-    async def _send(self, person: Client, text: str) -> None:
-        content = {"msgtype": "m.text", "body": text}
-        self.acknowledged[text] = await person.send_event(self.room, "m.room.message", content, text)
-
-    async def send_again(self) -> None:
-        """What any client does after an error: the same transaction. Now it must succeed."""
-        for person, text in self.open:
-            await self._send(person, text)
-        self.open.clear()
-
-    async def check(self) -> None:
-        """Everything acknowledged is there once, under the id that was answered, for everybody, in one order."""
-        last = await self.alice.send_event(self.room, "org.example.mark", {})
-        orders = []
-        for person in (self.alice, self.bob, self.carol):
-            await person.sees(self.room, last)
-            events = await person.history(self.room, page=1_000)
-            ids = {event["content"]["body"]: event["event_id"] for event in events if "body" in event["content"]}
-            counts = Counter(event["content"]["body"] for event in events if "body" in event["content"])
-            assert [text for text, count in counts.items() if count > 1] == []
-            lost = {text for text, event_id in self.acknowledged.items() if ids.get(text) != event_id}
-            assert lost == set(), f"{person.name} misses {lost}"
-            orders.append([event["event_id"] for event in events])
-        assert orders[0] == orders[1] == orders[2]
 
 
 @pytest.fixture

@@ -55,9 +55,10 @@ from hutong.cells.writer import Writer
 from hutong.engines.migrations import Rev
 from hutong.errors import Forbidden, MatrixError, NotFound, RegionAway
 from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
+from hutong.outage import Outage
 from hutong.rooms import event_types
 from hutong.vault.blind import BlindIndex
-from hutong.vault.keystore import Keystore
+from hutong.vault.keystore import Keystore, KeystoreError
 from hutong.vault.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -168,7 +169,10 @@ class Cell:
         await asyncio.gather(*self._chores, return_exceptions=True)
         await self.replication.stop()
         await self.writer.stop()
-        await self.keystore.record_head(self.gen, self.tail.head)
+        try:
+            await self.keystore.record_head(self.gen, self.tail.head)
+        except KeystoreError as error:
+            log.warning("cell %s: how far its log came is not recorded: %s", self.number, error)
 
     def _committed(self, batch: Batch) -> None:
         for record in batch.records:
@@ -346,9 +350,11 @@ class Cell:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _record_head(self) -> None:
+        outage = Outage(log, f"cell {self.number}")
         while True:
             await asyncio.sleep(HEAD_EVERY_S)
             try:
                 await self.keystore.record_head(self.gen, self.tail.head)
-            except OSError:
-                log.exception("cell %s: the keystore could not record the head of the log", self.number)
+                outage.is_over()
+            except KeystoreError as error:
+                outage.goes_on(f"how far its log came is not recorded: {error}")

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from hutong.engines.databases import AWAY
+from hutong.engines.databases import AWAY, NO_ROOM
 from hutong.errors import MatrixError
 from hutong.ids import CellNo
 
@@ -152,7 +152,7 @@ class InProcessLinks:
             answer: _Failure | _Answer = _Answer(msgspec.Raw(_encode(await handler(src, self._decode(kind, asked)))))
         except MatrixError as error:
             answer = _Failure(error.status, error.errcode, error.message, error.extra)
-        except AWAY:
+        except (*AWAY, *NO_ROOM):
             raise LinkDown(dest) from None
         except Exception:
             log.exception("cell %s: %s of cell %s could not be answered", dest, kind.flow, src)

@@ -40,8 +40,10 @@ from hutong.cells.tail import Tail
 from hutong.cells.view import CACHED_MAX, Lru
 from hutong.cells.words import WordsReader
 from hutong.cells.writer import Writer
+from hutong.engines.databases import AWAY, NO_ROOM
 from hutong.errors import MatrixError, NotFound
 from hutong.ids import AccountNo, CellNo, MemberRef, RoomNo, Seq
+from hutong.outage import Outage
 from hutong.rooms.event_types import MEMBER, Membership
 
 log = logging.getLogger(__name__)
@@ -231,13 +233,18 @@ class Replication:
 
     async def _follow(self, src: CellNo, source: _Source) -> None:
         """Ingest what `src` has for this cell, for as long as the node lives."""
+        outage = Outage(log, f"cell {self._home.cell} follows cell {src}")
         while True:
             try:
                 if not await self._step(src, source):
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(QUIET_PULL_S):
                             await source.bell.wait()
+                outage.is_over()
             except (LinkDown, MatrixError):
+                await asyncio.sleep(RETRY_S)
+            except (*AWAY, *NO_ROOM) as error:
+                outage.goes_on(f"the own database takes nothing in: {type(error).__name__}")
                 await asyncio.sleep(RETRY_S)
             except Exception:
                 log.exception("cell %s: what cell %s sent could not be ingested", self._home.cell, src)

@@ -19,6 +19,7 @@ from hutong.cells.tail import Tail
 from hutong.engines.databases import AWAY
 from hutong.errors import MatrixError, Unavailable
 from hutong.ids import CellNo, Pos
+from hutong.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ COMMIT_TIMEOUT_S = 30.0
 RECONNECT_PATIENCE_S = 10.0
 LOCK_PATIENCE_S = 30.0
 STOP_PATIENCE_S = 5.0
+START_OVER_PAUSE_S = 0.5
 _NO_CONNECTION: tuple[type[Exception], ...] = (*AWAY, OSError, asyncpg.PostgresError)
 _AWAY = "the database cannot be reached at the moment"
 
@@ -108,6 +110,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._away = False
         """Whether the database has been away for longer than anybody should wait."""
+        self._outage = Outage(log, f"cell {cell}")
         self.commits = 0
         """Group commits so far."""
 
@@ -238,19 +241,21 @@ class Writer:
     async def _write(self, batch: Batch, entries: Sequence[_Entry[Any]]) -> None:
         try:
             if not batch.empty:
-                await self._execute(batch)
+                async with self._patience(entries):
+                    await self._execute(batch)
         except ValueError as error:  # of asyncpg: a value that its column cannot hold
             await self._bisect(batch, entries, error)
         except AWAY:
             await self._recover(batch, entries)
         except asyncpg.InsufficientResourcesError as error:
             self._undo(batch)
-            log.error("cell %s: the database has no room: %s", self._cell, type(error).__name__)
+            self._outage.goes_on(f"the database has no room to write: {type(error).__name__}")
             for entry in entries:
                 entry.fail(Unavailable("the database has no room to write", retry_after_ms=10_000))
         except asyncpg.PostgresError as error:
             await self._bisect(batch, entries, error)
         else:
+            self._outage.is_over()
             self._publish(batch, entries)
 
     def _undo(self, batch: Batch) -> None:
@@ -303,7 +308,7 @@ class Writer:
 
     async def _recover(self, batch: Batch, entries: Sequence[_Entry[Any]]) -> None:
         """Connection lost, lock lost: the batch may be there or not. Lock again, look, then answer or do it anew."""
-        log.warning("cell %s: the connection to the database was lost", self._cell)
+        self._outage.goes_on("the connection to the database was lost")
         async with self._patience(entries):
             await self._reconnect(float("inf"))
             landed, head = await self._landed(batch), await self._head()
@@ -323,8 +328,9 @@ class Writer:
                     await self._reconnect(float("inf"))
                     await self._reload(await self._head())
                     return
-                except AWAY:
-                    log.warning("cell %s: the connection to the database was lost again", self._cell)
+                except _NO_CONNECTION as error:
+                    self._outage.goes_on(f"the connection to the database was lost again: {type(error).__name__}")
+                    await asyncio.sleep(START_OVER_PAUSE_S)
 
     async def _reload(self, head: Pos) -> None:
         await self._memory.load_counters()

@@ -20,6 +20,8 @@ AWAY: tuple[type[Exception], ...] = (
     TimeoutError,
 )
 """What a statement raises when the database is away, restarts, or does not answer."""
+NO_ROOM: tuple[type[Exception], ...] = (asyncpg.InsufficientResourcesError,)
+"""What a statement raises when the disk is full, or another limit of the database is reached."""
 POOL_MIN, POOL_MAX = 2, 10
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0

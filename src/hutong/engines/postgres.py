@@ -6,6 +6,7 @@ hutong is killed the server lives on; the next start stops it first. When everyt
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import stat
@@ -23,6 +24,7 @@ import asyncpg
 
 from hutong.engines.binaries import VERSION, Binaries, binaries
 from hutong.engines.postgres_conf import LOCAL, PORT, configuration
+from hutong.outage import Outage
 
 log = getLogger(__name__)
 
@@ -36,6 +38,7 @@ RECOVERY_SECONDS_MAX = 600.0
 STOP_SECONDS_MAX = 30.0
 KILL_SECONDS_MAX = 5.0
 RESTART_PAUSE_SECONDS = 1.0
+WATCH_SECONDS = 1.0
 LOG_BYTES_MAX = 16 << 20
 _POLL_SECONDS = 0.01
 _NO_CLIENT = {"PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGDATA", "PGOPTIONS", "PGSERVICE"}
@@ -226,22 +229,38 @@ class EmbeddedPostgres:
 
     def _watch(self, found: Binaries) -> None:
         """Start the server again when it ends though nobody asked for it: killed, or out of memory."""
+        outage = Outage(log, f"PostgreSQL in {self.directory}")
         while True:
             process = self._process
             assert process is not None
-            status = process.wait()
+            status = self._ended(process)
             if self._stopping.is_set():
                 return
-            log.error("PostgreSQL ended by itself with status %d and is started again", status)
+            outage.goes_on(f"it ended by itself with status {status}, and is started again")
             while not self._stopping.wait(RESTART_PAUSE_SECONDS):
                 try:
                     _stop_processes(self.directory, [])
                     self._launch(found)
                     break
                 except (EngineFailed, OSError) as error:
-                    log.error("PostgreSQL is not started again yet: %s", error)
+                    outage.goes_on(f"it cannot be started again yet: {_without_time(str(error))}")
             else:
                 return
+            outage.is_over()
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait until the server has ended; its exit status.
+
+        Told to stop by somebody else, it waits for its clients to go. Those are hutong's, and stay, but nobody new is
+        let in: such a server is stopped, to be started again.
+        """
+        while True:
+            try:
+                return process.wait(WATCH_SECONDS)
+            except subprocess.TimeoutExpired:
+                said = self._pid_file()
+                if len(said) > 7 and said[7].strip() == "stopping" and not self._stopping.is_set():
+                    process.send_signal(signal.SIGINT)
 
     # Stopping
 
@@ -279,6 +298,11 @@ class EmbeddedPostgres:
                 path = f"/proc/{os.getpid()}/fd/{os.open(path, os.O_RDONLY | os.O_DIRECTORY)}"
             self._socket_dir = path
         return self._socket_dir
+
+
+def _without_time(text: str) -> str:
+    """The server's words without when it said them, so that the same ones are known again."""
+    return re.sub(r"\d{4}-\d\d-\d\d [\d:.]+ UTC \[\d+\] ", "", text)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

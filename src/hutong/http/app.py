@@ -50,7 +50,7 @@ def build_app(
     json_bytes_max: int = JSON_BYTES_MAX,
     region_name: Callable[[CellNo], str] = str,
     clock: Callable[[], float] = perf_counter,
-    engine_errors: tuple[type[Exception], ...] = (),
+    engine_errors: Mapping[type[Exception], str] | None = None,
 ) -> falcon.asgi.App[Request, Response]:
     """The application that answers `routes`: pairs of a path template and a resource with `on_get`, `on_put` ...
 
@@ -61,7 +61,8 @@ def build_app(
 
     `authenticate` turns an access token into a Caller or raises; `authenticate_cached` may answer first, without a task
     switch. `hosts` maps host names to regions. `json_bytes_max` is for bodies whose endpoint names no limit.
-    `region_name` and `clock` (seconds) serve `observe`. `engine_errors`: what an engine that is away raises (503).
+    `region_name` and `clock` (seconds) serve `observe`. `engine_errors`: what an engine that is away raises, and what
+    a client is told then (503).
     """
     lower = {host.lower(): region for host, region in (hosts or {}).items()}
     edge = Edge(authenticate, authenticate_cached, lower, limiter, observe, json_bytes_max, region_name, clock)
@@ -71,8 +72,8 @@ def build_app(
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _framework)
     app.add_error_handler(MatrixError, _told)
-    for kind in engine_errors:
-        app.add_error_handler(kind, _engine_away)
+    for kind, told in (engine_errors or {}).items():
+        app.add_error_handler(kind, _engine_away(told))
     for template, resource in routes:
         edge.rules[template] = _rules(template, resource)
         app.add_route(template, resource)
@@ -195,10 +196,15 @@ async def _framework(req: Request, resp: Response, error: falcon.HTTPError, para
         error_answer(resp, MatrixError(error.title or "the request cannot be understood", status=error.status_code))
 
 
-async def _engine_away(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
-    """A database that is away for a moment: the client may try the same again."""
-    log.warning("%s %s must be tried again: %s", req.method, req.uri_template or UNMATCHED, where(error))
-    error_answer(resp, Unavailable("the database cannot be reached at the moment"))
+def _engine_away(told: str) -> Any:
+    """The handler for an engine that is away for a moment: the client may try the same again."""
+
+    async def handle(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+        # Whoever looks after the engine says so in the log, once; here every request would.
+        log.debug("%s %s must be tried again: %s", req.method, req.uri_template or UNMATCHED, where(error))
+        error_answer(resp, Unavailable(told))
+
+    return handle
 
 
 async def _unexpected(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
