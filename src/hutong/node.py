@@ -37,12 +37,15 @@ from hutong.cells.directory import Directory
 from hutong.cells.link import InProcessLinks
 from hutong.cells.messages import (
     AuthorityFor,
+    BundlesOf,
+    ChildrenOf,
     ClaimKeys,
     KeysChanged,
     KeysOf,
     PresenceOf,
     ProfileOf,
     Stripped,
+    ThreadsOf,
     Typing,
 )
 from hutong.cells.names import People
@@ -79,12 +82,16 @@ from hutong.push import api as push_api
 from hutong.push.rules import ruleset
 from hutong.receipts import api as receipts_api
 from hutong.receipts.service import Receipts
+from hutong.relations import api as relations_api
 from hutong.relations.bundles import Bundles
+from hutong.relations.service import Relations
 from hutong.rooms import api as rooms_api
 from hutong.rooms.access import Access
 from hutong.rooms.annotations import Annotations
+from hutong.rooms.context import Contexts
 from hutong.rooms.creation import DEFAULT_VERSION, VERSIONS, Creation
 from hutong.rooms.governing import Governing
+from hutong.rooms.history import History
 from hutong.rooms.pieces import Pieces
 from hutong.rooms.posting import Posting
 from hutong.rooms.service import Rooms
@@ -124,6 +131,7 @@ class Slices:
     cell: Cell
     accounts: CellAccounts
     rooms: rooms_api.CellRooms
+    relations: Relations
     directory: CellDirectory
     receipts: Receipts
     typing: TypingNotices
@@ -230,16 +238,14 @@ class Node:
         bundles = Bundles(cell, relation_reads)
         pieces = Pieces(cell.words, cell.names, Governing(cell).content)
         cell.on_erased.append(pieces.forget)
-        access, posting, show = (
-            Access(cell),
-            Posting(cell, Annotations(cell, relation_reads)),
-            Show(cell, pieces, bundles.of),
-        )
+        access, posting = Access(cell), Posting(cell, Annotations(cell, relation_reads))
+        history, show = History(cell, access, tokens), Show(cell, pieces, bundles.of)
+        relations = Relations(cell, access, history, show, relation_reads)
         restricted = RestrictedJoins(cell)
         finding = CellDirectory.of(cell, access, subkey(root_key, "directory tokens"))
         aliases = finding.aliases
         memberships = Memberships(cell, access, posting, restricted, aliases, accounts.profile_of, accounts.user_id)
-        rooms = Rooms(cell, access, posting, show, aliases, tokens, accounts.user_id)
+        rooms = Rooms(cell, access, posting, show, aliases, history, accounts.user_id)
 
         # Receipts, typing, sync.
         sync_reads = SyncReads(database.pool)
@@ -311,6 +317,9 @@ class Node:
         self._closing.push_async_callback(erasure.stop)
 
         # What other cells ask of these slices.
+        self.link.serve(cell.number, BundlesOf, bundles.answer)
+        self.link.serve(cell.number, ChildrenOf, relations.answer_children)
+        self.link.serve(cell.number, ThreadsOf, relations.answer_threads)
         self.link.serve(cell.number, ProfileOf, ProfileLink(cell, accounts).answer)
         self.link.serve(cell.number, Stripped, stripped.answer)
         self.link.serve(cell.number, AuthorityFor, restricted.answer)
@@ -332,8 +341,12 @@ class Node:
                 erasure=erasure,
             ),
             rooms=rooms_api.CellRooms(
-                rooms, Creation(cell, aliases, finding.opening, accounts.profile_of), memberships
+                rooms,
+                Creation(cell, aliases, finding.opening, accounts.profile_of),
+                memberships,
+                Contexts(cell, access, history, show),
             ),
+            relations=relations,
             directory=finding,
             receipts=receipts,
             typing=typing,
@@ -421,6 +434,7 @@ class Node:
                 unstable_features={}, interactive=interactive, random=random,
             ),
             *rooms_api.routes(rooms),
+            *relations_api.routes({number: each.relations for number, each in slices.items()}),
             *directory_api.routes(
                 {number: each.directory for number, each in slices.items()},
                 lambda region: homes.asking(region).number,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Newcomer
-from tests.support.client import Client, Json, refused
+from tests.support.client import Client, Json, path, refused
 
 
 def relates(kind: str, event_id: str, **more: Any) -> Json:
@@ -152,6 +152,37 @@ async def test_state_is_told_without_what_relates_to_it(alice: Client, bob: Clie
     await reply(bob, room, topic)
     await refer(bob, room, topic)
     assert await bundle(bob, room, topic) == {}
+
+
+async def test_every_endpoint_tells_the_same(alice: Client, bob: Client, room: str) -> None:
+    root = await alice.send(room, "root")
+    said = await reply(bob, room, root, "tae")
+    await edit(bob, room, said, "tea")
+    await refer(bob, room, said)
+    last = await bob.send(room, "last")
+    await alice.sees(room, last)
+
+    def relations(event: Json) -> Json:
+        return dict(_timeless(event["unsigned"]["m.relations"]))
+
+    page = {event["event_id"]: event for event in (await alice.messages(room, limit=50))["chunk"]}
+    context = await alice.ok("GET", path("rooms", room, "context", said))
+    children = await alice.ok("GET", "/_matrix/client/v1" + path("rooms", room, "relations", root))
+    threads = await alice.ok("GET", "/_matrix/client/v1" + path("rooms", room, "threads"))
+    for event_id, others in {
+        said: [context["event"], children["chunk"][0]],
+        root: [event for event in context["events_before"] if event["event_id"] == root] + threads["chunk"],
+    }.items():
+        one = relations(await alice.event(room, event_id))
+        for event in [page[event_id], *others]:
+            assert event["event_id"] == event_id
+            assert relations(event) == one
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _timeless(inner) for key, inner in value.items() if key != "age"}
+    return [_timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("how", ["anew", "from a token", "from the tail"])

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 V3 = "/_matrix/client/v3"
 ROOM = f"{V3}/rooms/{{room_id}}"
+RELATIONS = "/_matrix/client/v1/rooms/{room_id}/relations/{event_id}"
 PROFILE = f"{V3}/profile/{{user_id}}"
 USER = f"{V3}/user/{{user_id}}"
 RULE = f"{V3}/pushrules/global/{{kind}}/{{rule_id}}"
@@ -321,6 +322,17 @@ TABLE = [
     _state("m.room.redaction", {"redacts": "$e"}),
     Endpoint("GET", f"{ROOM}/event/{{event_id}}"),
     Endpoint("GET", f"{ROOM}/messages", None, {"dir": "b", "from": "", "to": "", "limit": "5", "filter": "{}"}),
+    Endpoint("GET", f"{ROOM}/context/{{event_id}}", None, {"limit": "5", "filter": "{}"}),
+    *(
+        Endpoint(
+            "GET",
+            f"{RELATIONS}{kind}",
+            None,
+            {"dir": "b", "from": "", "to": "", "limit": "5", "recurse": "true"},
+        )
+        for kind in ("", "/{rel_type}", "/{rel_type}/{event_type}")
+    ),
+    Endpoint("GET", "/_matrix/client/v1/rooms/{room_id}/threads", None, {"include": "all", "from": "", "limit": "5"}),
     Endpoint("GET", f"{ROOM}/members", None, {"at": "", "membership": "join", "not_membership": "leave"}),
     Endpoint("GET", f"{ROOM}/joined_members"),
     Endpoint("POST", f"{ROOM}/receipt/{{receipt_type}}/{{event_id}}", {"thread_id": "main"}),
@@ -431,6 +443,7 @@ class Attacker:
             "user_id": self.alice.user_id,
             "txn_id": f"h{self.n}",
             "event_type": "m.room.message",
+            "rel_type": "m.thread",
             "state_key": "k",
             "key": "displayname",
             "type": "org.example.t",

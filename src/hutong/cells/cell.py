@@ -275,7 +275,7 @@ class Cell:
         return PageReply(envelopes=[event.env for event in events], head=await self.reads.head(request.room))
 
     async def _answer_state(self, _: CellNo, request: StateAt) -> PageReply:
-        events = await self.reads.state_at(request.room, request.at)
+        events = await self.reads.state_at(request.room, request.at, request.members)
         return PageReply(envelopes=[event.env for event in events], head=await self.reads.head(request.room))
 
     async def answer_sight(self, _: CellNo, request: SightOf) -> SightReply:

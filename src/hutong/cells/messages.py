@@ -225,12 +225,13 @@ class Page(Request[PageReply], frozen=True, kw_only=True):
 
 
 class StateAt(Request[PageReply], frozen=True, kw_only=True):
-    """The state events of `room` as they were after seq `at`."""
+    """The state events of `room` as they were after seq `at`; with `members` no m.room.member but theirs."""
 
     flow: ClassVar[str] = "state"
     reply: ClassVar[Any] = PageReply
     room: RoomNo
     at: Seq
+    members: list[MemberRef] | None = None
 
 
 class SightReply(Struct, frozen=True, kw_only=True):

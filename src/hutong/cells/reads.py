@@ -38,6 +38,15 @@ _STATE_PAGE = f"""
     SELECT DISTINCT ON (type, skey) {EVENT_COLUMNS} FROM events
     WHERE room = $1 AND skey IS NOT NULL AND seq <= $2 AND (type, skey) > ($3, $4)
     ORDER BY type, skey, seq DESC LIMIT $5"""
+_STATE_OF_FEW = f"""
+    (SELECT DISTINCT ON (type, skey) {EVENT_COLUMNS} FROM events
+        WHERE room = $1 AND type < {MEMBER} AND skey IS NOT NULL AND seq <= $2 ORDER BY type, skey, seq DESC)
+    UNION ALL
+    (SELECT DISTINCT ON (type, skey) {EVENT_COLUMNS} FROM events
+        WHERE room = $1 AND type > {MEMBER} AND skey IS NOT NULL AND seq <= $2 ORDER BY type, skey, seq DESC)
+    UNION ALL
+    (SELECT DISTINCT ON (type, skey) {EVENT_COLUMNS} FROM events
+        WHERE room = $1 AND type = {MEMBER} AND skey = ANY($3::int8[]) AND seq <= $2 ORDER BY type, skey, seq DESC)"""
 _STATE_NOW = f"""
     SELECT {", ".join("e." + name for name in EVENT_COLUMNS.split(", "))} FROM state s
     JOIN events e ON e.room = s.room AND e.seq = s.seq WHERE s.room = $1
@@ -120,8 +129,13 @@ class Reads:
             rows = await self.pool.fetch(_AFTER, room, start, limit)
         return [event_of(row) for row in rows]
 
-    async def state_at(self, room: RoomNo, at: Seq) -> list[Event]:
-        """The state events as they were after `at`. Cost: reads the history of all state; see `state_now`."""
+    async def state_at(self, room: RoomNo, at: Seq, members: Iterable[MemberRef] | None = None) -> list[Event]:
+        """The state events as they were after `at`; with `members` no m.room.member but theirs.
+
+        Cost: reads the history of all state (see `state_now`), with `members` not that of other members.
+        """
+        if members is not None:
+            return [event_of(row) for row in await self.pool.fetch(_STATE_OF_FEW, room, at, list(members))]
         return [event_of(row) for row in await self.pool.fetch(_STATE_AT, room, at)]
 
     async def state_page(self, room: RoomNo, at: Seq, after: tuple[int, int], limit: int) -> list[Event]:

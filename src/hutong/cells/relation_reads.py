@@ -34,6 +34,8 @@ DEPTH_MAX: Final = 5
 """How many relations may lie between an event and one that is found by recursion."""
 TREE_MAX: Final = 10_000
 """How many events a recursion meets at most, the nearest first."""
+ANNOTATIONS_MAX: Final = 100
+"""How many annotations of one event by one member are compared with another one of theirs."""
 WALK_MAX: Final = 5_000
 """How many events of threads one page of threads is looked for in."""
 _E: Final = ", ".join(f"e.{column}" for column in EVENT_COLUMNS.split(", "))
@@ -139,7 +141,8 @@ _THREADS = f"""
 _ANNOTATIONS = f"""
     SELECT {EVENT_COLUMNS} FROM events e
     WHERE e.room = $1 AND e.rel_seq = $2 AND e.sender = $3 AND e.rel_type = {Relation.ANNOTATION}
-        AND {_LIVE}"""
+        AND {_LIVE}
+    ORDER BY e.seq DESC LIMIT {ANNOTATIONS_MAX}"""
 
 
 class RelationReads:
@@ -215,7 +218,7 @@ class RelationReads:
         return ThreadsFound(found, Seq(floor - 1) if walked == WALK_MAX else None)
 
     async def annotations(self, room: RoomNo, parent: Seq, sender: MemberRef) -> list[Envelope]:
-        """What one member has annotated an event with. Cost: grows with that."""
+        """What one member has annotated an event with, the newest first."""
         return [event_of(row).env for row in await self._fetch(_ANNOTATIONS, room, parent, sender)]
 
 

@@ -28,7 +28,7 @@ EVENTS = Table(
         "CREATE INDEX events_by_pos ON events (room, pos)",
         # What relates to an event, by kind and in order; what one member annotated; a room's threads, latest first.
         "CREATE INDEX events_by_relation ON events (room, rel_seq, rel_type, seq) WHERE rel_seq IS NOT NULL",
-        "CREATE INDEX events_by_annotator ON events (room, rel_seq, sender) WHERE rel_type = 1",
+        "CREATE INDEX events_by_annotator ON events (room, rel_seq, sender, seq) WHERE rel_type = 1",
         "CREATE INDEX events_in_threads ON events (room, seq) WHERE rel_type = 4",
         # What is in threads, also by way of another event, latest first.
         "CREATE INDEX events_beside_main ON events (room, seq) WHERE thread IS NOT NULL",

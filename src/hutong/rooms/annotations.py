@@ -31,6 +31,8 @@ class Annotations:
     async def once(self, room: RoomNo, author: MemberRef, type: str, content: Mapping[str, Any]) -> AsyncIterator[None]:
         """Let an annotation be sent within the block, unless the author's equal one is there or under way.
 
+        It is looked for among the author's last hundred of the event, of this cell's copy of the room.
+
         Raises: DuplicateAnnotation (400).
         Cost: nothing for other events; else two statements, and the words of what the author annotated the event with.
         """

@@ -20,6 +20,7 @@ from hutong.http.request import (
 )
 from hutong.ids import CellNo
 from hutong.membership.service import Memberships
+from hutong.rooms.context import Contexts
 from hutong.rooms.creation import CreateRoom, Creation, Creator
 from hutong.rooms.event_filter import Matcher
 from hutong.rooms.service import Rooms
@@ -28,6 +29,7 @@ from hutong.rooms.structural import is_user_id
 PREFIX = "/_matrix/client/v3"
 ROOM = PREFIX + "/rooms/{room_id}"
 PAGE_DEFAULT, PAGE_MAX = 10, 1_000
+CONTEXT_MAX = 100
 CREATE_BODY = Decoder(CreateRoom)
 _encode = msgspec.json.Encoder().encode
 _MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
@@ -40,6 +42,7 @@ class CellRooms:
     rooms: Rooms
     creation: Creation
     memberships: Memberships
+    contexts: Contexts
 
 
 Cells = Mapping[CellNo, CellRooms]
@@ -166,6 +169,24 @@ class MessagesEndpoint:
 
 
 @dataclass(frozen=True)
+class ContextEndpoint:
+    cells: Cells
+
+    async def on_get(self, req: Request, resp: Response, room_id: str, event_id: str) -> None:
+        who = caller(req)
+        wanted = Matcher.read(query_text(req, "filter", max=65_536))
+        limit = query_int(req, "limit", PAGE_DEFAULT, 0, CONTEXT_MAX)
+        found = await self.cells[who.cell].contexts.around(who, room_id, event_id, limit, wanted)
+        resp.data = b"".join(
+            (
+                b'{"start":', _encode(found.start), b',"end":', _encode(found.end), b',"event":', found.event,
+                b',"events_before":', array(found.before), b',"events_after":', array(found.after),
+                b',"state":', array(found.state), b"}",
+            )
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class MembersEndpoint:
     cells: Cells
 
@@ -210,6 +231,7 @@ def routes(cells: Cells) -> list[tuple[str, object]]:
         (ROOM + "/state/{event_type}/{state_key}", state),
         (ROOM + "/event/{event_id}", EventEndpoint(cells)),
         (ROOM + "/messages", MessagesEndpoint(cells)),
+        (ROOM + "/context/{event_id}", ContextEndpoint(cells)),
         (ROOM + "/members", MembersEndpoint(cells)),
         (ROOM + "/joined_members", JoinedMembersEndpoint(cells)),
     ]

@@ -133,3 +133,4 @@ def _has_url(content: bytes) -> bool:
 
 
 EVERY_EVENT: Final = Matcher(RoomEventFilterBody())
+NO_EVENT: Final = Matcher(RoomEventFilterBody(types=()))

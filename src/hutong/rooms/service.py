@@ -8,22 +8,20 @@ import msgspec
 
 from hutong.cells.cell import Cell
 from hutong.cells.link import LinkDown
-from hutong.cells.messages import Codes, EventById, Page, StateAt
+from hutong.cells.messages import Codes
 from hutong.cells.records import Envelope, Words
-from hutong.cells.tokens import RoomToken, SyncToken, Tokens
 from hutong.directory.aliases import Aliases
 from hutong.errors import BadParam, Forbidden, NotFound
 from hutong.http.request import Caller
 from hutong.ids import AccountNo, MemberRef, Seq, StateKeyCode, TypeCode, event_id_bytes
 from hutong.rooms import event_types
-from hutong.rooms.access import Access, Seat, Sight
+from hutong.rooms.access import Access, Seat
 from hutong.rooms.event_filter import Matcher
 from hutong.rooms.event_types import Membership
+from hutong.rooms.history import OUT_OF_SIGHT, History
 from hutong.rooms.posting import Author, Posting, Said, Transaction
 from hutong.rooms.show import Reader, Show
 
-PAGE_MAX = 1_000
-_OUT_OF_SIGHT = "eventId: no such event in your sight"
 _encode = msgspec.json.Encoder().encode
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -48,7 +46,7 @@ class Rooms:
         posting: Posting,
         show: Show,
         aliases: Aliases,
-        tokens: Tokens,
+        history: History,
         own_user_id: Callable[[AccountNo], Awaitable[str]],
     ) -> None:
         self.cell = cell
@@ -56,8 +54,8 @@ class Rooms:
         self.access = access
         self.posting = posting
         self.show = show
+        self.history = history
         self._aliases = aliases
-        self._tokens = tokens
 
     # Saying.
 
@@ -121,36 +119,12 @@ class Rooms:
         try:
             seat = await self.access.seat(caller.account, room_id)
         except Forbidden:
-            raise NotFound(_OUT_OF_SIGHT) from None  # one answer for both, or it tells strangers what exists
-        env, sight = await self.visible(seat, event_id)
+            raise NotFound(OUT_OF_SIGHT) from None  # one answer for both, or it tells strangers what exists
+        env, sight = await self.history.visible(seat, event_id)
         (shown,) = await self.show.events(seat.room, [env], Reader(seat.member, caller.device, sight))
         if shown is None:
             raise self.cell.away(self.cell.cell_of(env.home))
         return shown
-
-    async def visible(self, seat: Seat, event_id: str) -> tuple[Envelope, Sight]:
-        """The event with this id, if it is in this room and in the caller's sight, and what else they may see.
-
-        Raises: NotFound, RegionAway.
-        """
-        raw = event_id_bytes(event_id)
-        env = None if raw is None else await self._by_id(seat, raw)
-        sight = await self.access.sight(seat)
-        if env is None or not sight.sees(env):
-            raise NotFound(_OUT_OF_SIGHT)
-        return env, sight
-
-    async def _by_id(self, seat: Seat, raw: bytes) -> Envelope | None:
-        event = await self.cell.reads.event_by_id(raw)
-        if event is not None:
-            return event.env if event.env.room == seat.room.room else None
-        home = self.cell.cell_of(seat.room.home)
-        if home == self.cell.number:
-            return None
-        try:
-            return await self.cell.link.call(home, EventById(room=seat.room.room, event_id=raw))
-        except LinkDown:
-            raise self.cell.away(home) from None
 
     async def messages(
         self, caller: Caller, room_id: str, start: str | None, end: str | None, *, backwards: bool, limit: int,
@@ -163,10 +137,10 @@ class Rooms:
         """
         seat = await self.access.seat(caller.account, room_id)
         head = await self.cell.reads.head(seat.room.room) if seat.upto is None else seat.upto
-        first = await self._place(seat, start, "from", head if backwards else Seq(0))
-        last = await self._place(seat, end, "to", None)
+        first = await self.history.place(seat, start, "from", head if backwards else Seq(0))
+        last = await self.history.place(seat, end, "to", None)
         sight = await self.access.sight(seat)
-        found = await self._page(seat, first, limit, backwards=backwards)
+        found = await self.history.page(seat, first, limit, backwards=backwards)
         reader = Reader(seat.member, caller.device, sight)
         seen = [env for env in found if sight.sees(env) and _within(env.seq, last, backwards=backwards)]
         if wanted.nothing or not wanted.admits_room(room_id):
@@ -186,7 +160,7 @@ class Rooms:
                 speaking.append(env)
         state = await self._senders(seat, speaking, reader) if wanted.lazy else []
         return PageOf(
-            start=self._tokens.room(seat.room.room, first),
+            start=self.history.token(seat, first),
             end=self._end(seat, found, stop, last, limit, backwards=backwards),
             chunk=chunk,
             state=state,
@@ -197,54 +171,19 @@ class Rooms:
     ) -> str | None:
         """The token for the next page, or None at the end of what there is. `stop`: an event that could not be read."""
         if stop is not None:
-            return self._tokens.room(seat.room.room, stop if backwards else stop - 1)
+            return self.history.token(seat, stop if backwards else stop - 1)
         if not found or (last is not None and not _within(found[-1].seq, last, backwards=backwards)):
             return None
         if backwards:
-            return self._tokens.room(seat.room.room, found[-1].seq - 1) if found[-1].seq > 1 else None
-        return self._tokens.room(seat.room.room, found[-1].seq) if len(found) >= limit else None
-
-    async def _page(self, seat: Seat, start: Seq, limit: int, *, backwards: bool) -> list[Envelope]:
-        """Envelopes after `start` (or at and before it), from this cell's copy where it is complete, else from home."""
-        room, own_from = seat.room.room, seat.room.from_seq
-        limit = min(limit, PAGE_MAX)
-        edge = Seq(start + 1) if backwards else start
-        home = self.cell.cell_of(seat.room.home)
-        if home == self.cell.number:
-            found = await self.cell.reads.page(room, edge, limit, backwards=backwards)
-            return self._upto(seat, [event.env for event in found])
-        envelopes: list[Envelope] = []
-        if seat.joined and ((not backwards and start >= own_from - 1) or (backwards and start >= own_from)):
-            found = await self.cell.reads.page(room, edge, limit, backwards=backwards, floor=own_from)
-            envelopes = [event.env for event in found]
-        if not envelopes and not (not backwards and seat.joined and start >= own_from - 1):
-            try:
-                reply = await self.cell.link.call(home, Page(room=room, start=edge, backwards=backwards, limit=limit))
-            except LinkDown:
-                raise self.cell.away(home) from None
-            envelopes = reply.envelopes
-        return self._upto(seat, envelopes)
-
-    def _upto(self, seat: Seat, envelopes: list[Envelope]) -> list[Envelope]:
-        return [env for env in envelopes if seat.upto is None or env.seq <= seat.upto]
-
-    async def _place(self, seat: Seat, token: str | None, field: str, default: Any) -> Any:
-        """The seq that a pagination token stands for."""
-        if token is None:
-            return default
-        place = self._tokens.parse(token, seat.room.room, self.cell.tail.head, field)
-        if isinstance(place, RoomToken):
-            return place.seq
-        if isinstance(place, SyncToken):
-            return await self.cell.reads.seq_at(seat.room.room, place.pos)
-        raise BadParam(field, "is a token of before this server's data was restored, or of another region; begin anew")
+            return self.history.token(seat, found[-1].seq - 1) if found[-1].seq > 1 else None
+        return self.history.token(seat, found[-1].seq) if len(found) >= limit else None
 
     async def _senders(self, seat: Seat, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes]:
         """The m.room.member of those who speak on a page, for clients that load members lazily."""
         refs = {env.sender for env in envelopes}
         if seat.upto is not None:  # as they were then: what people are called since is not for who has left
-            then = [env for env in await self._state_before(seat, seat.upto) if env.type == event_types.MEMBER]
-            shown = await self.show.events(seat.room, [env for env in then if env.target in refs], reader)
+            then = await self.history.state_at(seat, seat.upto, refs)
+            shown = await self.show.events(seat.room, [env for env in then if env.target is not None], reader)
             return [json for json in shown if json is not None]
         members = await self.cell.reads.members_by_ref(seat.room.room, refs)
         events = await self.cell.reads.events(seat.room.room, [member.seq for member in members.values() if member.seq])
@@ -310,11 +249,11 @@ class Rooms:
         """The m.room.member events of a room, as of `at` or, where the history of then is not for the caller, the
         next place from which it is: who came and went before is part of that history."""
         seat = await self.access.seat(caller.account, room_id)
-        when: Seq | None = await self._place(seat, at, "at", None)
+        when: Seq | None = await self.history.place(seat, at, "at", None)
         if when is not None:
             when = (await self.access.sight(seat)).nearest(when)
         upto = min((seq for seq in (when, seat.upto) if seq is not None), default=None)
-        envelopes = await self._state_of(seat) if upto is None else await self._state_before(seat, upto)
+        envelopes = await self._state_of(seat) if upto is None else await self.history.state_at(seat, upto)
         wanted = [env for env in envelopes if env.type == event_types.MEMBER and env.value is not None]
         if membership is not None or not_membership is not None:
             # Both together mean: either the one, or not the other. So says the specification.
@@ -327,15 +266,6 @@ class Rooms:
             ]
         shown = await self.show.events(seat.room, wanted, await self._reader(seat, caller))
         return [json for json in shown if json is not None]
-
-    async def _state_before(self, seat: Seat, at: Seq) -> list[Envelope]:
-        home = self.cell.cell_of(seat.room.home)
-        if home == self.cell.number or at >= seat.room.from_seq > 0:
-            return [event.env for event in await self.cell.reads.state_at(seat.room.room, at)]
-        try:
-            return (await self.cell.link.call(home, StateAt(room=seat.room.room, at=at))).envelopes
-        except LinkDown:
-            raise self.cell.away(home) from None
 
     async def joined_members(self, caller: Caller, room_id: str) -> dict[str, dict[str, str]]:
         """Who is in a room that the caller is in: user id -> display_name, avatar_url. Raises: Forbidden."""

@@ -34,7 +34,7 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_by_id ON events (event_id);
 CREATE INDEX events_by_pos ON events (room, pos);
 CREATE INDEX events_by_relation ON events (room, rel_seq, rel_type, seq) WHERE rel_seq IS NOT NULL;
-CREATE INDEX events_by_annotator ON events (room, rel_seq, sender) WHERE rel_type = 1;
+CREATE INDEX events_by_annotator ON events (room, rel_seq, sender, seq) WHERE rel_type = 1;
 CREATE INDEX events_in_threads ON events (room, seq) WHERE rel_type = 4;
 CREATE INDEX events_beside_main ON events (room, seq) WHERE thread IS NOT NULL;
 CREATE INDEX events_of_state ON events (room, type, skey, seq) WHERE skey IS NOT NULL;
