@@ -1,17 +1,23 @@
 """An alias whose giving or taking was interrupted is settled later: given if its room came to be, else not there."""
 
+import asyncio
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hutong.cells import listing_reads
 from hutong.directory.alias import Alias
 from hutong.directory.store import DirectoryStore, WordState
 from hutong.errors import Conflict, Unavailable
-from hutong.ids import AccountNo, CellNo, HomeNo, new_id
+from hutong.ids import AccountNo, CellNo, HomeNo, RoomNo, new_id
+from tests.conftest import Newcomer
 from tests.support.client import Client, path, refused
 
 if TYPE_CHECKING:
+    from asyncpg import Pool
+
     from hutong.directory.aliases import Aliases
     from hutong.node import Node, Slices
 
@@ -149,6 +155,68 @@ async def test_no_more_rooms_are_published_than_are_searched(
 
 async def a_home(home: "Slices", alice: Client) -> HomeNo:
     return home.cell.names.home_of(alice.name)
+
+
+async def test_a_creation_that_is_refused_publishes_nothing(home: "Slices", alice: Client, alias: Alias) -> None:
+    await alice.create_room(room_alias_name=alias.localpart)
+    query = "SELECT count(*) FROM published"
+    before = await home.cell.pool.fetchval(query)
+    with refused("M_ROOM_IN_USE"):
+        await alice.create_room(room_alias_name=alias.localpart, visibility="public")
+    with refused("M_INVALID_ROOM_STATE"):
+        levels = {"users": {alice.user_id: 100}}
+        await alice.create_room(visibility="public", power_level_content_override=levels)
+    assert await home.cell.pool.fetchval(query) == before
+
+
+async def test_a_list_that_did_not_change_asks_no_database(
+    node: "Node", alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of one that did, only for the rooms that changed."""
+    rooms = [await person.create_room(visibility="public", name="Lane") for person in (alice, bob, alice)]
+    mine = {node.cells[CN].view.room_no(room) for room in rooms}
+    asked: list[set[RoomNo | None]] = []
+
+    async def counts(pool: "Pool[Any]", wanted: Sequence[RoomNo]) -> list[listing_reads.RoomCount]:
+        asked.extend([mine & set(wanted)] if mine & set(wanted) else [])
+        return await unwatched(pool, wanted)
+
+    unwatched = listing_reads.counts
+    monkeypatch.setattr(listing_reads, "counts", counts)
+    await bob.ok("GET", "/publicRooms")
+    asked.clear()
+    for _ in range(3):
+        await bob.ok("GET", "/publicRooms")
+        await alice.ok("POST", "/publicRooms", {"filter": {"generic_search_term": "lane"}})
+    assert asked == []
+    await alice.send(rooms[0], "a message changes nothing")
+    await bob.ok("GET", "/publicRooms")
+    assert asked == []
+    await alice.set_state(rooms[0], "m.room.name", {"name": "Street"})
+    await bob.ok("GET", "/publicRooms")
+    assert asked == [{node.cells[CN].view.room_no(rooms[0])}]
+
+
+async def test_the_words_of_somebody_erased_leave_the_list(alice: Client, newcomer: Newcomer, alias: Alias) -> None:
+    anna = await newcomer("anna", "ru")
+    room = await alice.create_room(visibility="public", name=alias.localpart, room_version="11")
+    levels = await alice.get_state(room, "m.room.power_levels")
+    levels["users"][anna.user_id] = 50
+    await alice.set_state(room, "m.room.power_levels", levels)
+    await anna.join(room)
+    await anna.sees(room, await anna.set_state(room, "m.room.topic", {"topic": "a word of anna's"}))
+
+    async def topic() -> Any:
+        body = {"filter": {"generic_search_term": alias.localpart}}
+        return (await alice.ok("POST", "/publicRooms", body))["chunk"][0].get("topic")
+
+    await anna.leave(room)  # before, so that nothing but the erasure says that her words are gone
+    await alice.until(lambda: alice.membership(room, anna) == "leave", "anna's leaving")
+    assert await topic() == "a word of anna's"
+    await anna.deactivate(erase=True)
+    async with asyncio.timeout(15):
+        while await topic() is not None:
+            await asyncio.sleep(0.05)
 
 
 def keeper(node: "Node", aliases: "Aliases", key: bytes) -> DirectoryStore:
