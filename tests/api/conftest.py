@@ -9,6 +9,7 @@ ONCE = {
     "test_accounts",
     "test_accounts_data",
     "test_bad_input",
+    "test_bad_shapes",
     "test_bad_tokens",
     "test_fuzz",
     "test_hostile",

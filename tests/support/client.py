@@ -122,7 +122,7 @@ class Http:
             answer = Answer(response.status, json.loads(read) if read and is_json else None, response.headers)
         assert answer.status < 500 or answer.status == 503, f"{method} {target}: {answer.status} {read[:600]!r}"
         if self.contract is not None:
-            self.contract.check(method, target, answer.status, answer.body)
+            self.contract.check(method, target.partition("?")[0], answer.status, answer.body)
         return answer
 
 
