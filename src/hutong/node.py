@@ -97,6 +97,8 @@ from hutong.rooms.posting import Posting
 from hutong.rooms.service import Rooms
 from hutong.rooms.show import Show
 from hutong.rooms.stripped import StrippedState
+from hutong.search import api as search_api
+from hutong.search.service import PeopleSearch
 from hutong.sync import api as sync_api
 from hutong.sync.build import Builder
 from hutong.sync.filters import parse as parse_filter
@@ -444,6 +446,9 @@ class Node:
             *typing_api.routes({number: each.typing for number, each in slices.items()}, user_id),
             *keys_api.routes({number: each.keys for number, each in slices.items()}, homes, interactive),
             *presence_api.routes({number: each.presence for number, each in slices.items()}),
+            *search_api.routes(
+                {number: PeopleSearch(each.rooms.rooms, remote_profile) for number, each in slices.items()}
+            ),
             *push_api.routes(user_id),
             *sync_api.routes(
                 {number: each.sync for number, each in slices.items()},

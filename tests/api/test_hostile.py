@@ -252,6 +252,7 @@ TABLE = [
     Endpoint("GET", f"{V3}/room_keys/version"),
     Endpoint("GET", f"{V3}/presence/{{user_id}}/status"),
     Endpoint("PUT", f"{V3}/presence/{{user_id}}/status", {"presence": "online", "status_msg": "m"}),
+    Endpoint("POST", f"{V3}/user_directory/search", {"search_term": "b", "limit": 5}),
     Endpoint("GET", f"{V3}/pushers"),
     Endpoint(
         "POST",

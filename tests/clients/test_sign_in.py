@@ -79,6 +79,7 @@ TABLE = [
     Asked("GET", "/_matrix/media/v3/config", f"{CINNY}components/CapabilitiesAndMediaConfigLoader.tsx"),
     Asked("PUT", f"{V3}/presence/{{me}}/status", f"{ELEMENT}Presence.ts", {"presence": "online"}),
     Asked("GET", f"{V3}/presence/{{me}}/status", f"{SDK}client.ts getPresence"),
+    Asked("POST", f"{V3}/user_directory/search", f"{SDK}client.ts searchUserDirectory", {"search_term": "a"}),
     Asked("GET", f"{V3}/account/3pid", f"{ELEMENT}components/views/settings"),
     Asked("GET", f"{V3}/joined_rooms", f"{SDK}client.ts getJoinedRooms"),
     Asked("POST", f"{V3}/logout", f"{SDK}client.ts logout; {HYDROGEN}Session.js", {}),

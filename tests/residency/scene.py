@@ -212,6 +212,7 @@ async def _read(person: Client, room: str) -> None:
         await person.get(path("profile", other))
         await person.get(path("presence", other, "status"))
     await person.ok("POST", "/keys/query", {"device_keys": {other: [] for other in others}})
+    await person.ok("POST", "/user_directory/search", {"search_term": "displayname"})
 
 
 @dataclass

@@ -53,7 +53,7 @@ UNSERVED = (
     Why(Status.NOT_YET, "comes with end-to-end encryption", ("key_backup", "to_device")),
     Why(Status.NOT_YET, "comes with media", ("content-repo", "authed-content-repo")),
     Why(Status.NOT_YET, "comes with push", ("pusher", "pushrules", "notifications")),
-    Why(Status.NOT_YET, "comes with search", ("search", "users")),
+    Why(Status.NOT_YET, "comes with search", ("search",)),
     Why(Status.NOT_YET, "comes with previews of rooms", ("room_summary",)),
     Why(Status.NOT_YET, "comes with spaces", ("space_hierarchy",)),
     Why(Status.NOT_YET, "comes with reports to the operator", ("report_content",)),

@@ -98,6 +98,9 @@ _ACCOUNTS_IN = f"""
     SELECT DISTINCT account FROM members
     WHERE room = ANY($1::int8[]) AND account IS NOT NULL AND membership = {Membership.JOIN}"""
 _HOMES_IN = f"SELECT DISTINCT home FROM members WHERE room = ANY($1::int8[]) AND membership = {Membership.JOIN}"
+_SIZES = f"""
+    SELECT room, count(*) AS size FROM members WHERE room = ANY($1::int8[]) AND membership = {Membership.JOIN}
+    GROUP BY room"""
 # A log row of an event is the last one of its batch, so the event found is not younger than the position.
 _MINUTE_AT = f"""
     SELECT e.minute FROM log l JOIN events e ON e.room = l.room AND e.seq = l.a
@@ -208,6 +211,10 @@ class Reads:
     async def homes_in(self, rooms: Iterable[RoomNo]) -> list[HomeNo]:
         """Where those who have joined one of `rooms` are at home."""
         return [row["home"] for row in await self.pool.fetch(_HOMES_IN, list(rooms))]
+
+    async def sizes(self, rooms: Iterable[RoomNo]) -> dict[RoomNo, int]:
+        """How many have joined each of `rooms`."""
+        return {row["room"]: row["size"] for row in await self.pool.fetch(_SIZES, list(rooms))}
 
     async def minute_at(self, pos: Pos) -> Minute:
         """A minute not later than that of the record at `pos`; 0 when the log says nothing about it."""
