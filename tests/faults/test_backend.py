@@ -13,17 +13,21 @@ import pytest
 
 from hutong.cells import tables
 from hutong.cells import writer as writer_module
+from hutong.cells.codes import OutKind
+from hutong.cells.ingest import Ingest
+from hutong.cells.messages import OutRow
 from hutong.engines.postgres import EmbeddedPostgres
 from hutong.errors import Unavailable
-from hutong.ids import Minute, RoomNo
+from hutong.ids import Minute, RoomNo, Seq
 from tests.support.places import data_folder
 from tests.unit.cells.conftest import CellTables
-from tests.unit.cells.desk import Desk, new_id
+from tests.unit.cells.desk import ABROAD, BOB, Desk, new_id
 
 KILLS, KILLS_SOAKING = 6, 200
 SENDERS = 20
 COMMITS, COMMITS_SOAKING = 600, 15_000
 BLOCK = 50
+COUNT = "SELECT (SELECT count(*) FROM events) + (SELECT coalesce(sum(n), 0) FROM in_cursor)"
 SLOWER_MAX, SLOWER_MAX_SOAKING = 1.5, 1.1
 
 
@@ -146,23 +150,32 @@ async def test_nobody_waits_long_for_a_backend_that_hangs(desks: list[Desk], mon
     assert acknowledged.items() <= {id: seq for seq, id in timeline}.items()
 
 
+async def take_in(desk: Desk, number: int) -> None:
+    """The smallest thing that comes from another cell: nothing but the cursor is written."""
+    rows = [OutRow(n=number + 1, room=RoomNo(1), seq=Seq(0), kind=OutKind.ERASED, a=BOB)]
+    await desk.writer.submit(
+        Ingest(home=desk.home, src=ABROAD, after=number, rows=rows, snapshots={}, words={}, mentioned={})
+    )
+
+
 @pytest.mark.soak
-async def test_a_snapshot_that_stays_open_slows_nothing(desks: list[Desk], soaking: bool) -> None:
+@pytest.mark.parametrize("work", ["sends", "takes in"])
+async def test_a_snapshot_that_stays_open_slows_nothing(desks: list[Desk], work: str, soaking: bool) -> None:
     """A backup, or an analyst. Two cells take turns on one machine, one of them with the snapshot."""
     rooms = [await desk.create_room() for desk in desks]
     reader = await desks[0].tables.connect()
     took: list[list[float]] = [[], []]
     async with reader.transaction(isolation="repeatable_read"):
-        before = await reader.fetchval("SELECT count(*) FROM events")
+        before = await reader.fetchval(COUNT)
         for block in range((COMMITS_SOAKING if soaking else COMMITS) // BLOCK):
             for turn in (0, 1) if block % 2 else (1, 0):
                 desk = desks[turn]
                 desk.minute = Minute(block)
                 started = time.perf_counter()
-                for _ in range(BLOCK):
-                    await desk.writer.submit(desk.message(rooms[turn]))
+                for number in range(block * BLOCK, (block + 1) * BLOCK):
+                    await (desk.writer.submit(desk.message(rooms[turn])) if work == "sends" else take_in(desk, number))
                 took[turn].append(time.perf_counter() - started)
-        assert await reader.fetchval("SELECT count(*) FROM events") == before, "the snapshot was open all the time"
+        assert await reader.fetchval(COUNT) == before, "the snapshot was open all the time"
     await reader.close()
     late = [statistics.median(times[-len(times) // 3 :]) for times in took]
     slower_max = SLOWER_MAX_SOAKING if soaking else SLOWER_MAX

@@ -66,7 +66,7 @@ MEMBERS = _insert(
     "membership = excluded.membership, seq = excluded.seq, forgotten = excluded.forgotten",
 )
 ROOM_CELLS = _upsert(tables.ROOM_CELLS, "role", "from_seq")
-IN_CURSOR = _upsert(tables.IN_CURSOR, "n")
+IN_CURSOR = _insert(tables.IN_CURSOR, "ON CONFLICT DO NOTHING")
 RECEIPTS = _upsert(tables.RECEIPTS, "seq", "minute", "pos")
 ACCOUNT_DATA = _upsert(tables.ACCOUNT_DATA, "pos", "id", "body")
 REDACTED = Part(

@@ -27,7 +27,7 @@ ReceiptKey = tuple[MemberRef, int, int]
 """Whose marker, its type, its thread."""
 
 
-_CURSORS = "SELECT src, n FROM in_cursor"
+_CURSORS = "SELECT src, max(n) AS n FROM in_cursor GROUP BY src"
 _OUT_NUMBERS = "SELECT dest, max(n) AS n FROM out GROUP BY dest"
 
 

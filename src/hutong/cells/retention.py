@@ -2,7 +2,8 @@
 
 Transactions go when no client repeats them any more, given-up events when nothing of them can be on its way. Rows of
 `out` go after 30 days: a cell that was away for longer is told the same from the timelines (see `missed`). Records of
-`log` go when the tail has them no longer: they only say how far the log had come, and that says its last one.
+`log` go when the tail has them no longer: they only say how far the log had come, and that says its last one. So do
+those of `in_cursor`.
 """
 
 from collections.abc import Iterable
@@ -27,6 +28,10 @@ _VOIDED = """
     DELETE FROM voided WHERE ctid = ANY (ARRAY(SELECT ctid FROM voided WHERE minute < $1 LIMIT $2))
     RETURNING event_id"""
 _LOG = "DELETE FROM log WHERE pos IN (SELECT pos FROM log WHERE pos <= $1 ORDER BY pos LIMIT $2)"
+_CURSORS = """
+    DELETE FROM in_cursor WHERE ctid = ANY (ARRAY(
+        SELECT c.ctid FROM in_cursor c WHERE n < (SELECT max(n) FROM in_cursor WHERE src = c.src) LIMIT $1
+    ))"""
 _DESTINATIONS = "SELECT DISTINCT dest FROM out"
 # The last row that goes becomes the mark: by its number a cell that comes later sees that it missed something. What
 # takes words or names away is kept: it is little, and has to arrive however late.
@@ -57,12 +62,13 @@ class Retention:
         """Everything that is due, the log standing at `head`. Returns the given-up events that are forgotten."""
         await self._until_short(_TXNS, now - TXNS_KEPT_MIN)
         await self._until_short(_LOG, head - LOG_KEPT)
+        await self._until_short(_CURSORS)
         for (dest,) in await self.pool.fetch(_DESTINATIONS):
             await self._out(dest, Minute(now - OUT_KEPT_MIN))
         return await self._voided(Minute(now - VOIDED_KEPT_MIN))
 
-    async def _until_short(self, statement: str, limit: int) -> None:
-        while _count(await self.pool.execute(statement, limit, self.portion_rows)) >= self.portion_rows:
+    async def _until_short(self, statement: str, *limit: int) -> None:
+        while _count(await self.pool.execute(statement, *limit, self.portion_rows)) >= self.portion_rows:
             continue
 
     async def _out(self, dest: CellNo, before: Minute) -> None:

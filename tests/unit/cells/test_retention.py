@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hutong.cells.codes import OutKind
+from hutong.cells.ingest import Ingest
+from hutong.cells.messages import OutRow
 from hutong.cells.ops import TellErased, VoidEvent
 from hutong.cells.retention import LOG_KEPT, OUT_KEPT_MIN, VOIDED_KEPT_MIN, Retention
-from hutong.ids import Minute, Pos
+from hutong.ids import Minute, Pos, RoomNo, Seq
 from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ABROAD, BOB, THERE, Desk, new_id
 
@@ -77,6 +79,18 @@ async def test_of_the_log_stays_what_a_start_needs(desk: Desk, retention: Retent
     await retention.sweep(Minute(1), Pos(LOG_KEPT + head - 2))
     assert await desk.tables.pool.fetch("SELECT pos FROM log ORDER BY pos") == [(head - 1,), (head,)]
     assert await desk.timeline(room), "events are no records of the log"
+
+
+async def test_of_the_cursors_stays_the_highest_of_each_source(desk: Desk, retention: Retention) -> None:
+    for n in range(1, 2 * PORTION + 3):
+        await desk.writer.submit(
+            Ingest(
+                home=desk.home, src=ABROAD, after=n - 1, snapshots={}, words={}, mentioned={},
+                rows=[OutRow(n=n, room=RoomNo(1), seq=Seq(0), kind=OutKind.ERASED, a=BOB)],
+            )
+        )  # fmt: skip
+    await retention.sweep(Minute(1), desk.tail.head)
+    assert await desk.tables.pool.fetch("SELECT src, n FROM in_cursor") == [(ABROAD, 2 * PORTION + 2)]
 
 
 async def test_given_up_events_are_forgotten_when_nothing_can_be_on_its_way(desk: Desk, retention: Retention) -> None:

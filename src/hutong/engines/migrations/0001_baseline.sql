@@ -92,7 +92,7 @@ CREATE TABLE out (
 CREATE TABLE in_cursor (
     n int8 NOT NULL,
     src int4 NOT NULL,
-    PRIMARY KEY (src)
+    PRIMARY KEY (src, n)
 );
 
 CREATE TABLE voided (
