@@ -10,7 +10,7 @@ import pytest
 from hutong.cells import listing_reads
 from hutong.directory.alias import Alias
 from hutong.directory.store import DirectoryStore, WordState
-from hutong.errors import Conflict, Unavailable
+from hutong.errors import Conflict, RegionAway, Unavailable
 from hutong.ids import AccountNo, CellNo, HomeNo, RoomNo, new_id
 from tests.conftest import Newcomer
 from tests.support.client import Client, path, refused
@@ -157,7 +157,9 @@ async def a_home(home: "Slices", alice: Client) -> HomeNo:
     return home.cell.names.home_of(alice.name)
 
 
-async def test_a_creation_that_is_refused_publishes_nothing(home: "Slices", alice: Client, alias: Alias) -> None:
+async def test_a_creation_that_is_refused_publishes_nothing(
+    home: "Slices", alice: Client, alias: Alias, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await alice.create_room(room_alias_name=alias.localpart)
     query = "SELECT count(*) FROM published"
     before = await home.cell.pool.fetchval(query)
@@ -167,6 +169,17 @@ async def test_a_creation_that_is_refused_publishes_nothing(home: "Slices", alic
         levels = {"users": {alice.user_id: 100}}
         await alice.create_room(visibility="public", power_level_content_override=levels)
     assert await home.cell.pool.fetchval(query) == before
+    with monkeypatch.context() as patched:  # the cell that would know what the alias stands for
+        patched.setattr(home.directory.aliases, "_ask", away)
+        answer = await alice.post("/createRoom", {"room_alias_name": f"{alias.localpart}-2", "visibility": "public"})
+    assert (answer.status, answer.body["hutong.region"]) == (503, "cn")
+    assert await home.cell.pool.fetchval(query) == before
+    await home.directory.aliases.settle()
+    assert await home.directory.aliases._store.pending() == []
+
+
+async def away(cell: CellNo, request: object) -> object:
+    raise RegionAway("cn")
 
 
 async def test_a_list_that_did_not_change_asks_no_database(

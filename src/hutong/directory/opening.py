@@ -29,17 +29,19 @@ class Opening:
 
         Raises: MatrixError `M_ROOM_IN_USE` (400) when the alias stands for another room; Forbidden.
         """
-        room = room_no(room_id)
+        room, begun = room_no(room_id), False
         if public:
             await self._published.begin(room)
         try:
             if alias is None:
+                begun = True
                 yield
                 return
             taken = MatrixError(f"room_alias_name: {alias} stands for a room already", errcode="M_ROOM_IN_USE")
             async with self._aliases.held(account, alias, self._aliases.claim(room_id, version, home), taken):
+                begun = True
                 yield
         except MatrixError as error:
-            if public and error.status < 500:
+            if public and (error.status < 500 or not begun):  # else the room may be there
                 await self._published.withdraw(room)
             raise
