@@ -116,6 +116,7 @@ class Cell:
             reads=self.reads,
             room_code=blind.room_code,
             refs=self.refs,
+            words=self.words.fetch,
             accounts_of=self.names.accounts_of,
             out_numbers=self.memory.out_numbers,
             now=lambda: self.minute,

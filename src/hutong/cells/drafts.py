@@ -14,7 +14,8 @@ from hutong.cells.directory import Directory
 from hutong.cells.messages import Draft, RefReply
 from hutong.cells.names import erased_ref
 from hutong.cells.reads import Reads
-from hutong.cells.records import Envelope
+from hutong.cells.records import Envelope, Words
+from hutong.cells.words import Lost
 from hutong.errors import NotFound
 from hutong.ids import (
     AccountNo,
@@ -27,11 +28,13 @@ from hutong.ids import (
     TypeCode,
     id_bytes,
 )
-from hutong.rooms import event_types, relating, structural
+from hutong.rooms import event_types, relating, structural, third_party
+from hutong.rooms.authorisation import ThirdParty
 from hutong.rooms.event_types import Relation
-from hutong.rooms.projection import Change, Version
+from hutong.rooms.projection import Change, MemberChange, Version
 
 _JSON = msgspec.json.Decoder()
+LATEST = Seq(2**62)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Home:
     """(room id, text) -> the keyed hash, negative, by which the room writes a text that is no code."""
     refs: Callable[[Iterable[str], RoomNo], Awaitable[dict[str, RefReply]]]
     """The refs of user ids in a room, wherever their homes are; those that are nobody's are absent."""
+    words: Callable[[Iterable[Envelope]], Awaitable[dict[bytes, Words | Lost]]]
+    """What was said in these events, wherever it lies."""
     accounts_of: Callable[[Iterable[str]], Awaitable[list[AccountNo]]]
     """Those of these user ids that are accounts of this cell."""
     out_numbers: dict[CellNo, int]
@@ -78,6 +83,7 @@ class Prepared:
     type: TypeCode
     skey: StateKeyCode | None
     change: Change | None = None
+    third_party: ThirdParty | None = None
     rel_seq: Seq | None = None
     rel_type: int | None = None
     thread: Seq | None = None
@@ -98,6 +104,8 @@ async def prepare(
         and (prepared.skey == 0 or draft.target is not None)
     ):
         prepared.change = await _change(home, room, room_id, version, code, words.json)
+        if isinstance(prepared.change, MemberChange) and prepared.change.third_party:
+            prepared.third_party = await _third_party(home, room, room_id, draft)
     if draft.relates_to is not None and draft.relation is not None:
         related = await home.reads.event_by_id(draft.relates_to)
         parent = related.env if related is not None and related.env.room == room else None
@@ -141,6 +149,21 @@ def _state_key(home: Home, room_id: bytes, type: TypeCode, draft: Draft) -> Stat
     if draft.own_state_key:
         return StateKeyCode(draft.sender)
     return StateKeyCode(home.room_code(room_id, text) if text else 0)
+
+
+async def _third_party(home: Home, room: RoomNo, room_id: bytes, draft: Draft) -> ThirdParty:
+    """What there is to say about the `third_party_invite` of an invitation, whose form is right."""
+    content: dict[str, Any] = _JSON.decode(draft.words.json)
+    mxid, token = structural.third_party_signed(content)
+    skey = StateKeyCode(home.room_code(room_id, token) if token else 0)
+    event = await home.reads.state_event(room, event_types.THIRD_PARTY_INVITE, skey, LATEST)
+    said = None if event is None else (await home.words([event.env])).get(event.env.event_id)
+    signed = content["third_party_invite"]["signed"]
+    return ThirdParty(
+        names_target=mxid == draft.words.state_key,
+        issuer=None if event is None else event.env.sender,
+        signed=isinstance(said, Words) and third_party.is_signed(signed, _JSON.decode(said.json)),
+    )
 
 
 async def _change(home: Home, room: RoomNo, room_id: bytes, version: int, type: TypeCode, json: bytes) -> Change | None:

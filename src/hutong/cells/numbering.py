@@ -49,7 +49,9 @@ def check(state: RoomState, prepared: Prepared) -> None:
     if draft.target is not None:
         target = _known(state, draft.target, draft.target_home or draft.home)
     authoriser = None if draft.authoriser is None else _known(state, draft.authoriser, state.home)
-    authorisation.authorise(state.projection, sender, event, target, authoriser=authoriser)
+    authorisation.authorise(
+        state.projection, sender, event, target, authoriser=authoriser, third_party=prepared.third_party
+    )
     if prepared.redacts is not None and state.projection is not None:
         authorisation.check_redaction(state.projection, draft.sender, prepared.redacts.type, prepared.redacts.sender)
 

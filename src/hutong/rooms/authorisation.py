@@ -13,7 +13,7 @@ regions are one system with one linear history per room, so some rules are kept 
 | 4.2 (5.2), its signature  | the room's home names the member on whose authority a restricted join rests, and passes |
 |                           | it as `authoriser`; what a client writes there has no effect                            |
 | 4.4.1.2, .3 (5.4.1.2, .3) | `structural.third_party_signed`                                                         |
-| 4.4.1.7 (5.4.1.7)         | the caller checks the signature and says so in `ThirdParty`                             |
+| 4.4.1.7 (5.4.1.7)         | `third_party.is_signed`; the caller says so in `ThirdParty`                             |
 | 9.1 to 9.3 (10.1 to 10.3) | `structural.parse`                                                                      |
 
 Where the text leaves a choice: an absent power level means its default, as the note on top of the rules says, also for

@@ -14,8 +14,9 @@ from hutong.cells.memory import Memory
 from hutong.cells.messages import Draft, RefReply
 from hutong.cells.ops import StageContent
 from hutong.cells.reads import Reads
-from hutong.cells.records import Txn, Words
+from hutong.cells.records import Envelope, Txn, Words
 from hutong.cells.tail import Tail
+from hutong.cells.words import Lost
 from hutong.cells.writer import Writer
 from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RegionNo, RoomNo, Seq, home_no, room_no
 from tests.unit.cells.conftest import CellTables
@@ -47,7 +48,7 @@ class Desk:
         directory = Directory(config.load(None, {}, data=Path("/nowhere")))
         self.home = Home(
             cell=CELL, directory=directory, reads=Reads(tables.pool), room_code=lambda room, text: -len(text) - 1,
-            refs=_nobody, accounts_of=_none_of, out_numbers=self.memory.out_numbers,
+            refs=_nobody, words=_nothing, accounts_of=_none_of, out_numbers=self.memory.out_numbers,
             now=lambda: self.minute,
         )  # fmt: skip
         self.writer = Writer(CELL, tables.connect, self.memory, self.tail, self.publish, self._readers_start_over)
@@ -150,3 +151,7 @@ async def _nobody(user_ids: Iterable[str], room: RoomNo) -> dict[str, RefReply]:
 
 async def _none_of(user_ids: Iterable[str]) -> list[AccountNo]:
     return []
+
+
+async def _nothing(envelopes: Iterable[Envelope]) -> dict[bytes, Words | Lost]:
+    return {}
