@@ -4,6 +4,7 @@ Without a file it is the demo: three regions, `cn`, `eu` and `ru`, all in this p
 A setting of the file is `section.key`; the same in the environment is `HUTONG_SECTION_KEY`, and goes before the file.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from hutong.ids import BUCKETS, CellNo, RegionNo, home_no
 from hutong.settings import ConfigError, Section, open_settings
 
-__all__ = ["Cell", "Config", "ConfigError", "Limits", "Log", "Metrics", "Passwords", "Rate", "Region", "load"]
+__all__ = ["Cell", "Config", "ConfigError", "Limits", "Log", "Metrics", "Passwords", "Rate", "Region", "Turn", "load"]
 
 DEMO_REGIONS = {"cn": 1, "eu": 2, "ru": 3}
 CELLS_MAX = 256
@@ -111,6 +112,15 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """A server that relays calls for those who hold a password made with `secret`, for `lifetime_s` each."""
+
+    uris: tuple[str, ...]
+    secret: str = field(repr=False)
+    lifetime_s: int
+
+
+@dataclass(frozen=True)
 class Config:
     """All that an operator can set, checked."""
 
@@ -126,6 +136,7 @@ class Config:
     passwords: Passwords = Passwords()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    turn: Turn | None = None
     file: Path | None = None
 
     @property
@@ -209,6 +220,7 @@ def load(
         passwords=_passwords(top.section("passwords")),
         log=_log(top.section("log")),
         metrics=_metrics(top.section("metrics")),
+        turn=_turn(top.section("turn")),
         file=path,
     )
     top.refuse_unknown()
@@ -276,6 +288,18 @@ def _metrics(section: Section) -> Metrics:
         host=section.text("host", Metrics.host),
         port=section.optional_integer("port", 0, 65_535),
     )
+
+
+def _turn(section: Section) -> Turn | None:
+    uris = section.texts("uris", ())
+    secret = section.optional_text("secret")
+    lifetime_s = section.integer("lifetime_s", 86_400, 60, 7 * 86_400)
+    for uri in uris:
+        if not re.fullmatch(r"turns?:[A-Za-z0-9.:\[\]-]+(\?transport=(udp|tcp))?", uri):
+            raise section.wrong("uris", uri, 'it is like "turn:turn.example.org:3478?transport=udp"')
+    if bool(uris) != (secret is not None):
+        raise section.wrong("uris", list(uris), "it is given together with turn.secret, or not at all")
+    return Turn(uris, secret, lifetime_s) if secret is not None else None
 
 
 def _regions(top: Section, node_port: int, *, serve_only: str | None) -> tuple[Region, ...]:

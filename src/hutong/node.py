@@ -433,7 +433,7 @@ class Node:
             *health.routes(self._problems),
             *accounts_api.routes(
                 homes, self.config, remote_profile, room_versions=VERSIONS, default_room_version=DEFAULT_VERSION,
-                unstable_features={}, interactive=interactive, random=random,
+                unstable_features={}, interactive=interactive, now=now, random=random,
             ),
             *rooms_api.routes(rooms),
             *relations_api.routes({number: each.relations for number, each in slices.items()}),

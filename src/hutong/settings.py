@@ -137,8 +137,10 @@ class Section:
         value = self._value(key, list(default))
         if isinstance(value, str) and self._from_env(key):
             value = [part.strip() for part in value.split(",")]
-        if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
             raise self.wrong(key, value, 'it is a list of texts, like ["eu.example.org"]')
+        if not value and default:
+            raise self.wrong(key, value, 'it is a list of texts, like ["eu.example.org"], and not empty')
         return tuple(value)
 
     def pair(self, key: str, default: tuple[int, int], low: int, high: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hutong import config
-from hutong.config import ConfigError, Rate, load
+from hutong.config import ConfigError, Rate, Turn, load
 from hutong.ids import BUCKETS
 from hutong.settings import Section, open_settings
 
@@ -191,6 +191,11 @@ def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path: Path, old: str, 
         ),
         ({"HUTONG_CONFIG": "/nowhere.toml"}, "/nowhere.toml: cannot be read: No such file or directory."),
         ({"HUTONG_PUBLIC_URL": "chat"}, 'HUTONG_PUBLIC_URL is "chat"; it is like "https://chat.example.org".'),
+        ({"HUTONG_TURN_SECRET": "hush"}, "it is given together with turn.secret, or not at all. Nothing was started."),
+        (
+            {"HUTONG_TURN_URIS": "stun:a", "HUTONG_TURN_SECRET": "hush"},
+            '"stun:a"; it is like "turn:turn.example.org:3478?transport=udp". Nothing was started.',
+        ),
         ({"HUTONG_DEFAULT_REGION": "us"}, 'HUTONG_DEFAULT_REGION is "us"; it can be "cn", "eu", "ru".'),
     ],
 )
@@ -198,6 +203,14 @@ def test_a_mistake_in_the_environment_is_named(env: dict[str, str], message: str
     with pytest.raises(ConfigError) as raised:
         load(None, env)
     assert message in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
+def test_relays_for_calls_may_be_several() -> None:
+    env = {"HUTONG_TURN_URIS": "turn:a.example:3478, turns:a.example?transport=tcp", "HUTONG_TURN_SECRET": "hush"}
+    found = load(None, env)
+    assert found.turn == Turn(("turn:a.example:3478", "turns:a.example?transport=tcp"), "hush", 86_400)
+    assert "hush" not in repr(found)
 
 
 def test_a_region_that_does_not_exist_cannot_be_served() -> None:

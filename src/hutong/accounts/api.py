@@ -18,13 +18,14 @@ def routes(
     default_room_version: str,
     unstable_features: Mapping[str, bool],
     interactive: Interactive,
+    now: Callable[[], float],
     random: Callable[[int], bytes],
 ) -> list[tuple[str, object]]:
-    """The routes of accounts."""
+    """The routes of accounts. `now`: seconds since 1970."""
     return [
         *api_login.routes(homes, interactive, config.registration, random),
         *api_devices.routes(homes, interactive),
         *api_profile.routes(homes, remote_profile),
         *api_data.routes(homes),
-        *api_server.routes(config, room_versions, default_room_version, unstable_features),
+        *api_server.routes(config, room_versions, default_room_version, unstable_features, now, random),
     ]

@@ -1,14 +1,16 @@
 """What the server says about itself, and the lists that are empty here."""
 
 import re
-from collections.abc import Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hmac import digest
 
 from msgspec import json
 
-from hutong.config import Config
+from hutong.config import Config, Turn
 from hutong.errors import NotFound
-from hutong.http.request import Request, Response
+from hutong.http.request import EMPTY, Request, Response
 
 SPECIFICATION = tuple(f"v1.{minor}" for minor in range(1, 20))
 """The versions of the Client-Server API whose endpoints, as far as they are served, behave as written there."""
@@ -42,6 +44,29 @@ class Nothing:
 
 
 @dataclass(frozen=True)
+class TurnEndpoint:
+    """GET /voip/turnServer: who may use the server that relays calls, for a while; `{}` when there is none.
+
+    The name in the credentials is random: the relay learns nobody's.
+    Source: draft-uberti-behave-turn-rest, which TURN servers implement under the name of a shared secret.
+    """
+
+    turn: Turn | None
+    now: Callable[[], float]
+    random: Callable[[int], bytes]
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        if self.turn is None:
+            resp.data = EMPTY
+            return
+        username = f"{int(self.now()) + self.turn.lifetime_s}:{self.random(8).hex()}"
+        password = b64encode(digest(self.turn.secret.encode(), username.encode(), "sha1")).decode()
+        resp.data = json.encode(
+            {"username": username, "password": password, "uris": self.turn.uris, "ttl": self.turn.lifetime_s}
+        )
+
+
+@dataclass(frozen=True)
 class WellKnownEndpoint:
     """GET /.well-known/matrix/client: where the server is, and which regions a newcomer may choose from."""
 
@@ -60,7 +85,12 @@ class WellKnownEndpoint:
 
 
 def routes(
-    config: Config, room_versions: Sequence[str], default_room_version: str, unstable_features: Mapping[str, bool]
+    config: Config,
+    room_versions: Sequence[str],
+    default_room_version: str,
+    unstable_features: Mapping[str, bool],
+    now: Callable[[], float],
+    random: Callable[[int], bytes],
 ) -> list[tuple[str, object]]:
     v3 = "/_matrix/client/v3"
     capabilities = {
@@ -81,7 +111,7 @@ def routes(
         ("/.well-known/matrix/client", WellKnownEndpoint(config)),
         ("/_matrix/client/versions", Fixed(json.encode(versions), auth="optional")),
         (f"{v3}/capabilities", Fixed(json.encode({"capabilities": capabilities}))),
-        (f"{v3}/voip/turnServer", Fixed(b"{}")),
+        (f"{v3}/voip/turnServer", TurnEndpoint(config.turn, now, random)),
         (f"{v3}/thirdparty/protocols", Fixed(b"{}")),
         (f"{v3}/thirdparty/protocol/{{protocol}}", Nothing(NO_BRIDGES)),
         (f"{v3}/thirdparty/location", Nothing(NO_BRIDGES)),
