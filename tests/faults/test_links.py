@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hutong.cells.link import Fault
-from hutong.ids import CellNo, Seq
+from hutong.ids import CellNo, Seq, event_id_bytes
 from tests.conftest import Newcomer
 from tests.support.client import Answer, Client, Json, path
 
@@ -245,3 +245,21 @@ async def test_of_many_receipts_during_a_cut_the_last_holds_after_it(
         await fresh.poll()
         assert list(fresh.receipts[lane]) == [events[-1]]
         assert "m.read.private" not in str(fresh.receipts)
+
+
+async def test_a_mention_during_a_cut_highlights_after_it(
+    alice: Client, carol: Client, lane: str, newcomer: Newcomer, node: "Node", ways: Ways
+) -> None:
+    """Also where nobody looks at the room: the envelope says that somebody is named."""
+    reads = node.cells[CellNo(RU)].reads
+    clara = await newcomer("clara", "ru")
+    await clara.join(lane)
+    ways.cut_off(RU)
+    sent = await alice.send(lane, "clara!", **{"m.mentions": {"user_ids": [clara.user_id]}})
+    ways.heal()
+    async with asyncio.timeout(15):
+        while await reads.event_by_id(event_id_bytes(sent) or b"") is None:
+            await asyncio.sleep(0.05)
+    for person, highlights in ((clara, 1), (carol, 0)):
+        counted = (await person.sync())["rooms"]["join"][lane]["unread_notifications"]
+        assert counted["highlight_count"] == highlights

@@ -124,7 +124,6 @@ class Writer:
         """Commit what was submitted, then let go of the lock."""
         if self._task is None:
             return
-        self._linger_no_more()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_PATIENCE_S):
                 await self._idle.wait()

@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from hutong.cells import markers
 from hutong.cells.batch import Batch
 from hutong.cells.codes import LogKind, ReceiptType
 from hutong.cells.markers import MarkRead
 from hutong.cells.writer import LINGER_S
 from hutong.errors import Unavailable
-from hutong.ids import MemberRef, Minute, Pos, RoomNo, Seq
+from hutong.ids import CellNo, HomeNo, MemberRef, Minute, Pos, RegionNo, RoomNo, Seq, home_no
 from tests.unit.cells.conftest import CellTables
-from tests.unit.cells.desk import ALICE, BOB, THERE, Desk
+from tests.unit.cells.desk import ABROAD, ALICE, BOB, CELL, THERE, Desk
 from tests.unit.cells.test_ops import out
 
 READERS = 10
@@ -50,15 +51,15 @@ async def test_a_marker_moves_forward_only_also_after_a_start(desk: Desk, room: 
 
 
 async def test_markers_of_a_batch_are_one_record_for_their_room(desk: Desk, room: RoomNo) -> None:
-    markers = [marker(desk, room, seq, ref) for seq in (1, 2, 3) for ref in (ALICE, BOB)]
+    moves = [marker(desk, room, seq, ref) for seq in (1, 2, 3) for ref in (ALICE, BOB)]
     batch = Batch(Pos(100))
-    for each in markers:
+    for each in moves:
         await each.prepare(desk.memory)
         assert each.form(batch, desk.memory)
     batch.finish()
     [record] = batch.records
     assert (record.kind, record.pos, batch.head) == (LogKind.RECEIPTS, 101, 101)
-    assert len(record.receipts) == len(markers)
+    assert len(record.receipts) == len(moves)
 
 
 async def test_the_other_cells_of_a_room_hear_of_public_markers(desk: Desk, room: RoomNo) -> None:
@@ -71,6 +72,22 @@ async def test_the_other_cells_of_a_room_hear_of_public_markers(desk: Desk, room
     assert len(await out(desk)) == 1
     await desk.writer.submit(marker(desk, room, 2))
     assert await out(desk) == [1, 2]
+
+
+async def test_who_tells_of_a_marker_is_not_told_of_it(desk: Desk, room: RoomNo) -> None:
+    third = home_no(RegionNo(3), 7)
+    await desk.member(room, "join", BOB, THERE)
+    await desk.member(room, "join", MemberRef(13), third)
+    state = await desk.memory.load(room)
+    assert state is not None
+    for src, told in ((ABROAD, {third_cell(desk, third)}), (CELL, {ABROAD, third_cell(desk, third)})):
+        batch = Batch(Pos(100))
+        assert markers.move(desk.home, batch, state, (BOB, ReceiptType.READ, src), Seq(2), Minute(1), src)
+        assert set(batch.bells) == told
+
+
+def third_cell(desk: Desk, home: HomeNo) -> CellNo:
+    return desk.home.directory.cell_of(home)
 
 
 async def stands(desk: Desk, room: RoomNo, ref: MemberRef = ALICE) -> int:

@@ -1,9 +1,9 @@
 from hutong.cells.codes import MAIN_THREAD, Loud, ReceiptType
 from hutong.cells.records import Record
-from hutong.cells.unread_reads import MAIN, Line, Named, UnreadRow
+from hutong.cells.unread_reads import MAIN, Line, LoudEvent, Named, UnreadRow
 from hutong.ids import Seq
-from hutong.sync.unread import RECENT_MAX, Counts, by_line, counts, rolled
-from tests.unit.sync.people import ALICE, BOB, receipt, record
+from hutong.sync.unread import RECENT_MAX, Counts, by_line, counts, rolled, without
+from tests.unit.sync.people import ALICE, BOB, ROOM, receipt, record
 
 ME = "@alice:cn"
 AT_FIVE = UnreadRow(Seq(5), {MAIN: Line(Seq(5), sure=Seq(5))})
@@ -87,6 +87,21 @@ def test_somebody_elses_name_or_a_shout_needs_no_table() -> None:
     assert after(AT_FIVE, *said) == Counts(1, 0)
     assert rolled(AT_FIVE, said, ALICE, None) is None, "nobody knows who the reader is"
     assert after(AT_FIVE, record(6, b'{"m.mentions":{"room":true}}', loud=SHOUT)) == Counts(1, 1)
+
+
+def test_who_is_ignored_is_not_counted_and_who_is_unknown_is_looked_up() -> None:
+    said = [noted(6), record(7, loud=NAMING), noted(8, sender=BOB + 1)]
+    row = rolled(AT_FIVE, said, ALICE, ME, lambda ref: ref == BOB)
+    assert row is not None
+    assert counts(row) == Counts(1, 0)
+    assert rolled(AT_FIVE, said, ALICE, ME, lambda ref: None) is None
+    assert rolled(AT_FIVE, [record(6), noted(7, sender=ALICE)], ALICE, ME, lambda ref: None) is not None
+    row = UnreadRow(Seq(5), {MAIN: Line(Seq(5), 3, 1), 2: Line(Seq(7), 1)}, (Named(Seq(6), MAIN, noted=True),))
+    gone = [
+        LoudEvent(ROOM, Seq(seq), line, BOB, loud)
+        for seq, line, loud in ((6, MAIN, NAMING), (8, MAIN, SHOUT), (7, 2, NOTE))
+    ]
+    assert by_line(without(row, gone)) == {MAIN: Counts(1, 0), 2: Counts(1, 0)}
 
 
 def test_a_highlight_of_which_nobody_else_is_notified_still_notifies() -> None:
