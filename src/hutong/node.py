@@ -84,6 +84,7 @@ from hutong.receipts import api as receipts_api
 from hutong.receipts.service import Receipts
 from hutong.relations import api as relations_api
 from hutong.relations.bundles import Bundles
+from hutong.relations.ignoring import IgnoredMembers
 from hutong.relations.service import Relations
 from hutong.rooms import api as rooms_api
 from hutong.rooms.access import Access
@@ -104,6 +105,7 @@ from hutong.sync.build import Builder
 from hutong.sync.filters import parse as parse_filter
 from hutong.sync.service import Sync
 from hutong.sync.session import Sessions as SyncSessions
+from hutong.sync.surroundings import Surroundings
 from hutong.typing_notices import api as typing_api
 from hutong.typing_notices.board import TypingBoard
 from hutong.typing_notices.service import TypingNotices
@@ -240,8 +242,13 @@ class Node:
         bundles = Bundles(cell, relation_reads)
         pieces = Pieces(cell.words, cell.names, Governing(cell).content)
         cell.on_erased.append(pieces.forget)
+
+        async def ignored_by(account: AccountNo) -> frozenset[str]:
+            return await ignored_users.of(account)
+
+        ignored = IgnoredMembers(cell, ignored_by)
         access, posting = Access(cell), Posting(cell, Annotations(cell, relation_reads))
-        history, show = History(cell, access, tokens), Show(cell, pieces, bundles.of)
+        history, show = History(cell, access, tokens), Show(cell, pieces, bundles.of, ignored.of)
         relations = Relations(cell, access, history, show, relation_reads)
         restricted = RestrictedJoins(cell)
         finding = CellDirectory.of(cell, access, subkey(root_key, "directory tokens"))
@@ -290,11 +297,13 @@ class Node:
         account_data = AccountData(
             AccountDataLog(cell.writer, cell.reads), vault, blind, computed, room_of, now, random
         )
+        ignored_users = IgnoredUsers(account_data)
+        surroundings = Surroundings(sync_reads, relation_reads, pieces, ignored.of)
         sync = Sync(
             tail=cell.tail,
             reads=sync_reads,
             sessions=SyncSessions(cell.tail, sync_reads, directory.server_name),
-            builder=Builder(cell.tail, sync_reads, relation_reads, pieces, roots, board),
+            builder=Builder(cell.tail, sync_reads, surroundings, pieces, roots, board),
             typing=board,
             tokens=tokens,
             names=cell.names,
@@ -303,7 +312,7 @@ class Node:
             stripped=stripped.of,
             push_rules=push_rules,
             user_id=accounts.user_id,
-            ignored=IgnoredUsers(account_data).of,
+            ignored=ignored_users.of,
             transaction=cell.transactions.text,
             keys=keys.in_sync,
             now=now,

@@ -260,6 +260,43 @@ async def test_nobody_is_told_of_what_they_may_not_see(newcomer: Newcomer, alice
     assert (hidden["m.thread"]["count"], hidden["m.thread"]["latest_event"]["event_id"]) == (1, first)
 
 
+async def ignore(person: Client, *others: Client) -> None:
+    content: Json = {"ignored_users": {other.user_id: {} for other in others} | {"@nobody:nowhere.example": {}}}
+    await person.ok("PUT", path("user", person.user_id, "account_data", "m.ignored_user_list"), content)
+
+
+async def test_what_ignored_people_say_is_in_no_aggregation(
+    alice: Client, bob: Client, carol: Client, lane: str
+) -> None:
+    root = await alice.send(lane, "root")
+    for person in (bob, carol):
+        await person.sees(lane, root)
+    first = await reply(bob, lane, root)
+    await reply(carol, lane, root)
+    last = await refer(carol, lane, root)
+    await alice.sees(lane, last)
+    assert (await bundle(alice, lane, root))["m.thread"]["count"] == 2
+    await ignore(alice, carol)
+    told = await bundle(alice, lane, root)
+    assert set(told) == {"m.thread"}
+    assert (told["m.thread"]["count"], told["m.thread"]["latest_event"]["event_id"]) == (1, first)
+    synced = (await alice.sync(filter={"room": {"timeline": {"limit": 2}}}))["rooms"]["join"][lane]["timeline"]
+    assert synced["events"][0]["unsigned"]["m.relations"]["m.thread"]["count"] == 1
+    theirs = await carol.send(lane, "another root")
+    await bob.sees(lane, theirs)
+    await reply(bob, lane, theirs)
+    listed = {event["event_id"]: event for event in await listed_threads(alice, lane)}
+    assert listed[theirs]["content"] == {}, "as redacted"
+    assert listed[root]["content"]["body"] == "root"
+    assert {event["event_id"]: event for event in await listed_threads(bob, lane)}[theirs]["content"] != {}
+    await ignore(alice)
+    assert (await bundle(alice, lane, root))["m.thread"]["count"] == 2
+
+
+async def listed_threads(person: Client, room: str) -> list[Json]:
+    return list((await person.ok("GET", "/_matrix/client/v1" + path("rooms", room, "threads")))["chunk"])
+
+
 async def test_who_comes_from_abroad_later_is_told_of_what_they_did_not_copy(
     newcomer: Newcomer, alice: Client, bob: Client, room: str
 ) -> None:

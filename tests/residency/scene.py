@@ -162,6 +162,9 @@ async def _speak(person: Client, room: str, canaries: Canaries) -> None:
     await person.send_event(room, canaries.new(f"{name}.event.type"), {"words": canaries.new(f"{name}.custom.content")})
     reaction = {"rel_type": "m.annotation", "event_id": first, "key": canaries.new(f"{name}.reaction")}
     await person.send_event(room, "m.reaction", {"m.relates_to": reaction})
+    foreign = {"rel_type": canaries.new(f"{name}.relation"), "event_id": first, "key": canaries.new(f"{name}.foreign")}
+    await person.send_event(room, "m.reaction", {"m.relates_to": foreign})
+    await person.send_event(room, "m.reaction", {"m.relates_to": {**foreign, "event_id": canaries.new(f"{name}.to")}})
     thread = {"rel_type": "m.thread", "event_id": first}
     reply = await person.send(room, canaries.new(f"{name}.in.thread"), **{"m.relates_to": thread})
     edit = {"rel_type": "m.replace", "event_id": first}
@@ -204,6 +207,7 @@ async def _keep(person: Client, room: str, canaries: Canaries) -> None:
 
 async def _read(person: Client, room: str) -> None:
     await person.sync(full_state=True)
+    await _read_relations(person, room)
     await person.sync(filter=json.dumps({"room": {"timeline": {"limit": 100}}}))
     await person.history(room)
     await person.members(room)
@@ -213,6 +217,17 @@ async def _read(person: Client, room: str) -> None:
         await person.get(path("presence", other, "status"))
     await person.ok("POST", "/keys/query", {"device_keys": {other: [] for other in others}})
     await person.ok("POST", "/user_directory/search", {"search_term": "displayname"})
+
+
+async def _read_relations(person: Client, room: str) -> None:
+    """By threads, by every kind of relation, with recursion, and around each thread's root."""
+    v1 = "/_matrix/client/v1" + path("rooms", room)
+    for root in (await person.ok("GET", v1 + "/threads"))["chunk"]:
+        children = v1 + path("relations", root["event_id"])
+        for child in (await person.ok("GET", children, query={"recurse": True, "limit": 100}))["chunk"]:
+            kind = child["content"]["m.relates_to"]["rel_type"]
+            await person.ok("GET", children + path(kind, child["type"]))
+        await person.ok("GET", path("rooms", room, "context", root["event_id"]))
 
 
 @dataclass

@@ -5,6 +5,8 @@ Client-Server API v1.19, "Relationships API", "Querying threads in a room".
 
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from hutong.cells.cell import Cell
 from hutong.cells.link import LinkDown
 from hutong.cells.messages import ChildrenOf, Codes, CodesReply, ThreadsOf
@@ -20,10 +22,12 @@ from hutong.rooms import event_types
 from hutong.rooms.access import Access, Seat
 from hutong.rooms.event_types import Relation
 from hutong.rooms.history import OUT_OF_SIGHT, History
-from hutong.rooms.show import Reader, Show
+from hutong.rooms.show import Show
 
 PAGE_MAX = 1_000
 START_OF_ROOM = Seq(0)
+NEVER = Seq(0)
+"""Where no event is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ class Relations:
         except Forbidden:
             raise NotFound(OUT_OF_SIGHT) from None  # one answer for both, or it tells strangers what exists
         env, sight = await self._history.visible(seat, event_id)
-        reader = Reader(seat.member, caller.device, sight)
+        reader = await self._show.reader(seat.member, caller.device, sight)
         kinship = await self._kinship(seat.room, env, asked)
         first = await self._history.place(seat, asked.start, "from", END_OF_ROOM if asked.backwards else START_OF_ROOM)
         last = await self._history.place(seat, asked.end, "to", START_OF_ROOM if asked.backwards else END_OF_ROOM)
@@ -141,7 +145,7 @@ class Relations:
         Cost: one statement, or one call; then that of `Show.events`.
         """
         seat = await self._access.seat(caller.account, room_id)
-        reader = Reader(seat.member, caller.device, await self._access.sight(seat))
+        reader = await self._show.reader(seat.member, caller.device, await self._access.sight(seat))
         asked = ThreadsOf(
             eyes=reader.eyes,
             start=await self._history.place(seat, start, "from", END_OF_ROOM),
@@ -149,7 +153,12 @@ class Relations:
             participant=seat.member.ref if participated else None,
         )
         found = await self._threads(seat, asked)
-        shown = await self._show.events(seat.room, [thread.root for thread in found.roots], reader)
+        # A root by somebody whom the reader ignores is shown as if it was redacted.
+        roots = [
+            structs.replace(root, redacted_by=root.redacted_by or NEVER) if root.sender in reader.ignored else root
+            for root in (thread.root for thread in found.roots)
+        ]
+        shown = await self._show.events(seat.room, roots, reader)
         return PageOf(
             chunk=[json for json in shown if json is not None],
             next=None if found.next is None else self._history.token(seat, found.next),

@@ -48,7 +48,8 @@ class Contexts:
             self._history.page(seat, env.seq, limit - limit // 2, backwards=False),
         )
         seen = [env, *(other for other in (*before, *after) if sight.sees(other))]
-        told = await self._show.events(seat.room, seen, Reader(seat.member, caller.device, sight))
+        reader = await self._show.reader(seat.member, caller.device, sight)
+        told = await self._show.events(seat.room, seen, reader)
         shown = {other.event_id: json for other, json in zip(seen, told, strict=True)}
         event = shown[env.event_id]
         if event is None:

@@ -121,7 +121,8 @@ class Rooms:
         except Forbidden:
             raise NotFound(OUT_OF_SIGHT) from None  # one answer for both, or it tells strangers what exists
         env, sight = await self.history.visible(seat, event_id)
-        (shown,) = await self.show.events(seat.room, [env], Reader(seat.member, caller.device, sight))
+        reader = await self.show.reader(seat.member, caller.device, sight)
+        (shown,) = await self.show.events(seat.room, [env], reader)
         if shown is None:
             raise self.cell.away(self.cell.cell_of(env.home))
         return shown
@@ -141,7 +142,7 @@ class Rooms:
         last = await self.history.place(seat, end, "to", None)
         sight = await self.access.sight(seat)
         found = await self.history.page(seat, first, limit, backwards=backwards)
-        reader = Reader(seat.member, caller.device, sight)
+        reader = await self.show.reader(seat.member, caller.device, sight)
         seen = [env for env in found if sight.sees(env) and _within(env.seq, last, backwards=backwards)]
         if wanted.nothing or not wanted.admits_room(room_id):
             seen = []

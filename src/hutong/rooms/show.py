@@ -15,7 +15,7 @@ from hutong.cells.cell import Cell
 from hutong.cells.records import Envelope, Member
 from hutong.cells.relations import Bundle, Eyes, Place
 from hutong.cells.view import RoomInfo
-from hutong.ids import DeviceNo, MemberRef, RoomNo
+from hutong.ids import AccountNo, DeviceNo, MemberRef, RoomNo
 from hutong.rooms import unsigned
 from hutong.rooms.access import Sight
 from hutong.rooms.pieces import Pieces
@@ -25,6 +25,8 @@ _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 BundlesOf = Callable[[RoomInfo, Eyes, Sequence[Envelope]], Awaitable[Mapping[Place, Bundle]]]
 """What relates to each of some events of a room, as far as the reader may see it."""
+IgnoredOf = Callable[[RoomNo, AccountNo | None], Awaitable[tuple[MemberRef, ...]]]
+"""The members of a room whom an account ignores."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,15 @@ class Reader:
 class Show:
     """The events of one cell's rooms as its people see them."""
 
-    def __init__(self, cell: Cell, pieces: Pieces, bundles: BundlesOf) -> None:
+    def __init__(self, cell: Cell, pieces: Pieces, bundles: BundlesOf, ignored: IgnoredOf) -> None:
         self._cell = cell
         self._pieces = pieces
         self._bundles = bundles
+        self._ignored = ignored
+
+    async def reader(self, member: Member, device: DeviceNo, sight: Sight) -> Reader:
+        """Who is shown a timeline."""
+        return Reader(member, device, sight, await self._ignored(member.room, member.account))
 
     async def events(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes | None]:
         """Each event as JSON; None for one whose author's home cannot be asked now."""

@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 
 from hutong.cells.codes import LogKind, ReceiptType
 from hutong.cells.records import Event, ReceiptRow, Record
-from hutong.cells.relation_reads import RelationReads
 from hutong.cells.roots import Roots
 from hutong.cells.sync_reads import Moment, SyncReads
 from hutong.cells.tail import Tail
@@ -40,11 +39,12 @@ class Builder:
     """Finds what a look is to hold. All sources of one cell."""
 
     def __init__(
-        self, tail: Tail, reads: SyncReads, relations: RelationReads, pieces: Pieces, roots: Roots, typing: TypingBoard
-    ) -> None:
+        self, tail: Tail, reads: SyncReads, surroundings: Surroundings, pieces: Pieces, roots: Roots,
+        typing: TypingBoard,
+    ) -> None:  # fmt: skip
         self._tail = tail
         self._reads = reads
-        self._surroundings = Surroundings(reads, relations, pieces)
+        self._surroundings = surroundings
         self._counting = Counting(tail, reads, pieces)
         self._pieces = pieces
         self._roots = roots

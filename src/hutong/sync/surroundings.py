@@ -3,11 +3,14 @@
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Protocol, TypeVar
 
+from msgspec import structs
+
 from hutong.cells.relation_reads import RelationReads
-from hutong.cells.relations import Place, bundled
+from hutong.cells.relations import Eyes, Place, bundled
 from hutong.cells.sync_reads import SyncReads
 from hutong.rooms import unsigned
 from hutong.rooms.pieces import Pieces
+from hutong.rooms.show import IgnoredOf
 from hutong.sync import timeline
 from hutong.sync.look import Look
 
@@ -21,8 +24,9 @@ class Once(Protocol):
 
 
 class Surroundings:
-    def __init__(self, reads: SyncReads, relations: RelationReads, pieces: Pieces) -> None:
+    def __init__(self, reads: SyncReads, relations: RelationReads, pieces: Pieces, ignored: IgnoredOf) -> None:
         self._reads = reads
+        self._ignored = ignored
         self._relations = relations
         self._pieces = pieces
 
@@ -56,13 +60,16 @@ class Surroundings:
         """
         asked = [news for news in look.news if news.limited and news.events and not news.own_only]
         parents: list[Place] = []
+        readers: list[Eyes] = []
         for news in asked:
+            ignored = await self._ignored(news.own.room, look.session.account)
+            eyes = structs.replace(timeline.eyes(news), ignored=ignored)
             if news.from_tail:
                 records = look.windows[news.own.room]
                 children = (record.event.env for record in records if record.event is not None)
-                look.bundles |= bundled(children, timeline.eyes(news))
+                look.bundles |= bundled(children, eyes)
             else:
+                readers.append(eyes)
                 parents += [(news.own.room, event.env.seq) for event in news.events if not event.env.is_state]
         if parents:
-            eyes = [timeline.eyes(news) for news in asked if not news.from_tail]
-            look.bundles |= await self._relations.bundles(parents, eyes)
+            look.bundles |= await self._relations.bundles(parents, readers)

@@ -162,3 +162,27 @@ test("leaving, forgetting, signing out", async () => {
     await bob.logout();
     await assert.rejects(bob.whoami(), (error) => error.errcode === "M_UNKNOWN_TOKEN");
 });
+
+test("a thread is shown by its root, with its last event and its count", async () => {
+    const [alice, carol] = await Promise.all(["cn", "ru"].map(person));
+    const { room_id: room } = await alice.createRoom({ preset: "public_chat" });
+    const { event_id: root } = await alice.sendTextMessage(room, "tea?");
+    await carol.joinRoom(room);
+    const reply = (client, body) => client.sendMessage(room, {
+        msgtype: "m.text",
+        body,
+        "m.relates_to": { rel_type: "m.thread", event_id: root },
+    });
+    await reply(carol, "green");
+    const { event_id: last } = await reply(alice, "black");
+    await until(carol, () => membership(carol, room) === "join", "having joined");
+    const bundled = async (client) => (await client.fetchRoomEvent(room, root)).unsigned["m.relations"]["m.thread"];
+    for (const client of [alice, carol]) {
+        const thread = await bundled(client);
+        assert.deepEqual([thread.count, thread.latest_event.event_id], [2, last]);
+        const { events } = await client.relations(room, root, "m.thread", "m.room.message");
+        assert.deepEqual(events.map((event) => event.getContent().body), ["black", "green"]);
+        const { chunk } = await client.createThreadListMessagesRequest(room, null, 10);
+        assert.deepEqual(chunk.map((event) => event.event_id), [root]);
+    }
+});
