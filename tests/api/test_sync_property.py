@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from hutong.cells.link import Fault
+from tests.api.test_sync_sources import caller_of
 from tests.conftest import Newcomer
 from tests.support.client import Client, Refused
 from tests.support.readers import Habit, Reader, Room, judge, judge_pages, judge_state
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SEEDS, SEEDS_SOAKING = 2, 60
+SEEDS, SEEDS_SOAKING = 1, 60
 WRITERS, ACTS, READS = 5, 14, 25
 MAY_REFUSE = {403, 404, 503}
 PAGED = 6
@@ -79,7 +80,10 @@ class Town:
         self.writing -= 1
 
     async def reader(self, reader: Reader) -> None:
+        slices, who = await caller_of(self.node, reader.client)
         for _ in range(READS):
+            if reader.chance.random() < 0.3:  # as after a minute away: only the tables know what was before
+                slices.sync.sessions.end(who.account, who.device)
             await reader.step(timeout=reader.chance.choice([0, 0, 50]), cut=self.cut)
             if not self.writing:
                 return
