@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -194,6 +195,9 @@ async def test_what_everybody_was_told_is_the_room(node: "Node", newcomer: Newco
         await play(node, newcomer, seed, cuts=False)
 
 
+@pytest.mark.skipif(
+    find_spec("hutong.cells.breaker") is None, reason="what was left out in a cut is not told again yet"
+)
 @pytest.mark.soak
 async def test_after_cuts_too_and_nothing_was_told_out_of_order(
     node: "Node", newcomer: Newcomer, soaking: bool

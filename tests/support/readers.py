@@ -227,7 +227,11 @@ async def judge_pages(reader: Reader, room: Room, edges: Iterable[Edge]) -> list
                 )
     whole = [*await pages(reader, reader.known.prev_batch), *reader.known.line]
     if whole != seen:
-        wrong.append(f"{reader.client.user_id} ({reader.habit}): the last timeline with its pages is not the room")
+        places = [seen.index(event_id) if event_id in seen else event_id for event_id in whole]
+        wrong.append(
+            f"{reader.client.user_id} ({reader.habit}): a timeline of {len(reader.known.line)} with its pages is not "
+            f"the room of {len(seen)}, but {places}"
+        )
     return wrong
 
 

@@ -139,6 +139,8 @@ class Rooms:
         seat = await self.access.seat(caller.account, room_id)
         head = await self.cell.reads.head(seat.room.room) if seat.upto is None else seat.upto
         first = await self.history.place(seat, start, "from", head if backwards else Seq(0))
+        if backwards and seat.upto is not None:
+            first = min(first, seat.upto)  # a token of after their leaving
         last = await self.history.place(seat, end, "to", None)
         sight = await self.access.sight(seat)
         found = await self.history.page(seat, first, limit, backwards=backwards)
