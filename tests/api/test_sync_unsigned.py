@@ -14,7 +14,8 @@ ARCHIVED = {"room": {"include_leave": True, "timeline": {"limit": 50}}}
 
 async def everywhere(client: Client, room: str, event_id: str, section: str = "join") -> dict[str, Json]:
     """The event as each endpoint shows it, by the endpoint's name; those that do not show it are absent."""
-    found: dict[str, Json] = {"event": await client.event(room, event_id)}
+    context = await client.ok("GET", path("rooms", room, "context", event_id), query={"limit": 0})
+    found: dict[str, Json] = {"event": await client.event(room, event_id), "context": context["event"]}
     page = await client.messages(room, "b", limit=100)
     pages = {"messages": page["chunk"], "sync": told(await client.sync(filter=ARCHIVED), room, section)}
     for name, events in pages.items():
