@@ -100,7 +100,7 @@ async def _settled(node: Node) -> None:
 async def _heard_everything(node: Node, number: Any) -> bool:
     for source in node.cells:
         ahead = await node.cells[source].pool.fetchval("SELECT max(n) FROM out WHERE dest = $1", number)
-        behind = await node.cells[number].pool.fetchval("SELECT n FROM in_cursor WHERE src = $1", source)
+        behind = await node.cells[number].pool.fetchval("SELECT max(n) FROM in_cursor WHERE src = $1", source)
         if (ahead or 0) > (behind or 0):
             return False
     return True
