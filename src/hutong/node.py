@@ -39,10 +39,6 @@ from hutong.cells.messages import (
     AuthorityFor,
     BundlesOf,
     ChildrenOf,
-    ClaimKeys,
-    KeysChanged,
-    KeysOf,
-    PresenceOf,
     ProfileOf,
     Stripped,
     ThreadsOf,
@@ -59,25 +55,20 @@ from hutong.directory.api import CellDirectory
 from hutong.engines.clusters import open_databases
 from hutong.engines.databases import AWAY, NO_ROOM, Database
 from hutong.engines.node_lock import NodeLock
-from hutong.http import health, landing, metrics, openapi
+from hutong.http import health, inside, landing, metrics, openapi
 from hutong.http.app import build_app
 from hutong.http.limits import RateLimiter
 from hutong.http.request import Caller
 from hutong.http.server import HttpServer
 from hutong.ids import AccountNo, CellNo, RoomNo
 from hutong.keys import api as keys_api
-from hutong.keys.changes import Changes
-from hutong.keys.cross_signing import CrossSigning
-from hutong.keys.service import Keys
-from hutong.keys.store import KeyStore
+from hutong.keys.cell import cell_keys
 from hutong.membership import api as membership_api
 from hutong.membership.departure import Departure
 from hutong.membership.restricted import RestrictedJoins
 from hutong.membership.service import Memberships
 from hutong.presence import api as presence_api
-from hutong.presence.board import PresenceBoard
-from hutong.presence.board import State as PresenceState
-from hutong.presence.service import PresenceOfPeople
+from hutong.presence.service import PresenceOfPeople, cell_presence
 from hutong.push import api as push_api
 from hutong.push.rules import ruleset
 from hutong.receipts import api as receipts_api
@@ -99,7 +90,6 @@ from hutong.rooms.service import Rooms
 from hutong.rooms.show import Show
 from hutong.rooms.stripped import StrippedState
 from hutong.search import api as search_api
-from hutong.search.service import PeopleSearch
 from hutong.sync import api as sync_api
 from hutong.sync.build import Builder
 from hutong.sync.filters import parse as parse_filter
@@ -221,20 +211,11 @@ class Node:
         await keystore.reconcile(await store.numbers())
         accounts = Accounts(region, store, keystore, vault, blind, self._passwords, now, random)
         cell = Cell(
-            settings=settings,
-            region=region,
-            directory=directory,
-            rev=database.rev,
-            pool=database.pool,
-            connect=database.connect,
-            keystore=keystore,
-            vault=vault,
-            blind=blind,
+            settings=settings, region=region, directory=directory, rev=database.rev, pool=database.pool,
+            connect=database.connect, keystore=keystore, vault=vault, blind=blind,
             people=People(accounts.find_many, accounts.user_ids, accounts.bucket),
-            links=self.link,
-            now=now,
-            random=random,
-        )
+            links=self.link, now=now, random=random,
+        )  # fmt: skip
         tokens = Tokens(database.rev.gen, int.from_bytes(random(4), "big"), subkey(root_key, "pagination tokens"))
 
         # Rooms and membership.
@@ -259,15 +240,9 @@ class Node:
         # Receipts, typing, sync.
         sync_reads = SyncReads(database.pool)
         receipts = Receipts(
-            access=access,
-            writer=cell.writer,
-            view=cell.view,
-            reads=cell.reads,
-            link=cell.link,
-            home=cell.home,
-            markers=sync_reads.marker,
-            now=lambda: cell.minute,
-        )
+            access=access, writer=cell.writer, view=cell.view, reads=cell.reads, link=cell.link, home=cell.home,
+            markers=sync_reads.marker, now=lambda: cell.minute,
+        )  # fmt: skip
         board = TypingBoard(asyncio.get_running_loop(), cell.tail.nudge)
         typing = TypingNotices(
             cell=cell.number, access=access, view=cell.view, directory=directory, link=cell.link, board=board,
@@ -281,12 +256,8 @@ class Node:
 
         # Keys and presence, which go when a device or its person goes.
         login_sessions = Sessions(settings, store, vault, blind, now, random)
-        key_store = KeyStore(database.pool)
-        keys = Keys(cell, key_store, accounts, login_sessions)
-        changes = Changes(cell, key_store, accounts, tokens)
-        login_sessions.leaving.append(keys.forget)
-        presence = PresenceOfPeople(cell, accounts, PresenceBoard(now))
-        login_sessions.leaving.append(presence.forget)
+        keys = cell_keys(cell, accounts, login_sessions, tokens)
+        presence = cell_presence(cell, accounts, login_sessions)
 
         # Account data, which says whom a sync leaves out.
         computed: dict[str, Computed] = {"m.push_rules": push_rules, "m.fully_read": receipts.fully_read}
@@ -314,7 +285,7 @@ class Node:
             user_id=accounts.user_id,
             ignored=ignored_users.of,
             transaction=cell.transactions.text,
-            keys=keys.in_sync,
+            keys=keys.keys.in_sync,
             now=now,
         )
 
@@ -335,22 +306,14 @@ class Node:
         self.link.serve(cell.number, Stripped, stripped.answer)
         self.link.serve(cell.number, AuthorityFor, restricted.answer)
         self.link.serve(cell.number, Typing, typing.heard)
-        self.link.serve(cell.number, KeysOf, keys.answer_query)
-        self.link.serve(cell.number, ClaimKeys, keys.answer_claim)
-        self.link.serve(cell.number, KeysChanged, changes.answer)
-        self.link.serve(cell.number, PresenceOf, presence.answer)
+        cell_accounts = CellAccounts(
+            number=settings.number, region=region, accounts=accounts, sessions=login_sessions,
+            profiles=Profiles(accounts, memberships.show_profile), account_data=account_data,
+            filters=Filters(store, vault, blind, parse_filter, now, random), erasure=erasure,
+        )  # fmt: skip
         return Slices(
             cell=cell,
-            accounts=CellAccounts(
-                number=settings.number,
-                region=region,
-                accounts=accounts,
-                sessions=login_sessions,
-                profiles=Profiles(accounts, memberships.show_profile),
-                account_data=account_data,
-                filters=Filters(store, vault, blind, parse_filter, now, random),
-                erasure=erasure,
-            ),
+            accounts=cell_accounts,
             rooms=rooms_api.CellRooms(
                 rooms,
                 Creation(cell, aliases, finding.opening, accounts.profile_of),
@@ -361,7 +324,7 @@ class Node:
             directory=finding,
             receipts=receipts,
             typing=typing,
-            keys=keys_api.CellKeys(keys, CrossSigning(keys, key_store), changes),
+            keys=keys,
             presence=presence,
             sync=sync,
         )
@@ -412,14 +375,8 @@ class Node:
         self._region_urls = {
             region: f"http://{name}:{port}" for (region, _), port in zip(own, server.ports[1:], strict=True)
         }
-        if settings.metrics.port is not None:
-            inside = [*metrics.routes(figures), *health.routes(self._problems)]
-            listener = HttpServer(
-                build_app(inside, homes.authenticate),
-                [(settings.metrics.host, settings.metrics.port, None)],
-                headers=(),
-            )
-            await listener.start()
+        listener = await inside.listen(settings.metrics, figures, self._problems, homes.authenticate)
+        if listener is not None:
             self._closing.push_async_callback(listener.stop)
         figures.gauge("hutong_connections", "Clients connected.", lambda: server.connections)
 
@@ -455,26 +412,21 @@ class Node:
             *typing_api.routes({number: each.typing for number, each in slices.items()}, user_id),
             *keys_api.routes({number: each.keys for number, each in slices.items()}, homes, interactive),
             *presence_api.routes({number: each.presence for number, each in slices.items()}),
-            *search_api.routes(
-                {number: PeopleSearch(each.rooms.rooms, remote_profile) for number, each in slices.items()}
-            ),
+            *search_api.routes({number: each.rooms for number, each in rooms.items()}, remote_profile),
             *push_api.routes(user_id),
             *sync_api.routes(
                 {number: each.sync for number, each in slices.items()},
                 {number: each.accounts.filters for number, each in slices.items()},
-                lambda who, state: slices[who.cell].presence.board.polled(who.account, PresenceState(state)),
+                lambda who, state: slices[who.cell].presence.board.polled(who.account, state),
             ),
         ]  # fmt: skip
 
     def _addresses(self) -> list[landing.RegionAddress]:
+        ports = {region: int(url.rpartition(":")[2]) for region, url in self._region_urls.items()}
         return [
-            landing.RegionAddress(region.name, region.server_name, self._port_of(region.name))
+            landing.RegionAddress(region.name, region.server_name, ports.get(region.name))
             for region in self.config.local_regions
         ]
-
-    def _port_of(self, region: str) -> int | None:
-        url = self.region_url(region)
-        return None if url is None else int(url.rpartition(":")[2])
 
     async def _problems(self) -> list[str]:
         """What keeps this node from serving, in plain words; nothing when it is ready."""

@@ -48,8 +48,9 @@ class PresenceBoard:
         if len(self._people) > PEOPLE_MAX:
             self._people.popitem(last=False)
 
-    def polled(self, account: AccountNo, state: State) -> None:
-        """A client of `account` polls; with OFFLINE it does not want to be seen by that."""
+    def polled(self, account: AccountNo, presence: str) -> None:
+        """A client of `account` polls, and says how to appear by that; `offline`: not at all."""
+        state = State(presence)
         if state is not State.OFFLINE:
             before = self._people.get(account)
             self.say(account, state, before.status if before is not None else None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hutong.accounts.names import parse_user_id
 from hutong.accounts.service import Accounts
+from hutong.accounts.sessions import Sessions
 from hutong.cells.cell import Cell
 from hutong.cells.link import LinkDown
 from hutong.cells.messages import PresenceOf, PresenceReply
@@ -82,3 +83,11 @@ class PresenceOfPeople:
         """Nothing is known any more of an account that goes."""
         if devices is None:
             self.board.forget(account)
+
+
+def cell_presence(cell: Cell, accounts: Accounts, sessions: Sessions) -> PresenceOfPeople:
+    """What `cell` does for presence: it answers other cells, and forgets who goes."""
+    presence = PresenceOfPeople(cell, accounts, PresenceBoard(cell.now))
+    sessions.leaving.append(presence.forget)
+    cell.links.serve(cell.number, PresenceOf, presence.answer)
+    return presence

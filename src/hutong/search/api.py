@@ -10,7 +10,8 @@ from msgspec.json import Decoder
 
 from hutong.http.request import body, caller
 from hutong.ids import CellNo
-from hutong.search.service import PeopleSearch
+from hutong.rooms.service import Rooms
+from hutong.search.service import PeopleSearch, ProfileOfAnybody
 
 PATH = "/_matrix/client/v3/user_directory/search"
 LIMIT_DEFAULT: Final = 10
@@ -37,5 +38,6 @@ class PeopleSearchEndpoint:
         resp.data = json.encode({"results": found, "limited": limited})
 
 
-def routes(cells: Mapping[CellNo, PeopleSearch]) -> list[tuple[str, object]]:
+def routes(rooms: Mapping[CellNo, Rooms], profile: ProfileOfAnybody) -> list[tuple[str, object]]:
+    cells = {number: PeopleSearch(each, profile) for number, each in rooms.items()}
     return [(PATH, PeopleSearchEndpoint(cells))]
