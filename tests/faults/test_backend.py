@@ -177,6 +177,6 @@ async def test_a_snapshot_that_stays_open_slows_nothing(desks: list[Desk], work:
                 took[turn].append(time.perf_counter() - started)
         assert await reader.fetchval(COUNT) == before, "the snapshot was open all the time"
     await reader.close()
-    late = [statistics.median(times[-len(times) // 3 :]) for times in took]
-    slower_max = SLOWER_MAX_SOAKING if soaking else SLOWER_MAX
-    assert late[0] <= late[1] * slower_max, f"{late[0] / late[1]:.2f} times as slow with the snapshot"
+    pairs = [with_it / without for with_it, without in zip(*took, strict=True)]  # what else the machine did hit both
+    slower = statistics.median(pairs[-len(pairs) // 3 :])
+    assert slower <= (SLOWER_MAX_SOAKING if soaking else SLOWER_MAX), f"{slower:.2f} times as slow with the snapshot"
