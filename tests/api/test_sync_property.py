@@ -116,7 +116,8 @@ class Town:
         mark = await patiently(partial(self.people[0].send, self.room, "mark"))
         for reader in readers:
             async with asyncio.timeout(20):
-                while reader.known.last != mark:
+                # What was left out of a cut-off region is told anew, before or after the mark.
+                while reader.known.last != mark or (self.cut and judge_state(reader, await reader.state())):
                     await reader.step(back=0, timeout=1_000, cut=self.cut)
         return mark
 

@@ -99,6 +99,10 @@ class Reader:
             self.edges.append(edge)
         return edge
 
+    async def state(self) -> State:
+        """The room's state, asked for itself."""
+        return await self.client.all_state(self.room)
+
     def _edge(self, before: Known, body: Json, cut: bool) -> Edge | None:
         for section in ("join", "leave"):
             told = body.get("rooms", {}).get(section, {}).get(self.room)
