@@ -119,7 +119,7 @@ async def test_one_cut_does_not_keep_others_from_being_settled(
     ways.one(RU, EU)
     reads = node.cells[CellNo(RU)].reads
     async with asyncio.timeout(30):
-        while {cell_of(home) for _, _, home, _ in await reads.pending()} != {CN}:
+        while {cell_of(home) for _, _, home, _, _ in await reads.unsettled()} != {CN}:
             await asyncio.sleep(0.05)
 
 

@@ -15,7 +15,7 @@ from msgspec import structs
 from hutong.cells import tables
 from hutong.cells.codes import CellRole, ContentState, LogKind
 from hutong.cells.memory import Counters
-from hutong.cells.records import Envelope, Event, Member, ReceiptRow, Record, Words
+from hutong.cells.records import Envelope, Event, Leaving, Member, ReceiptRow, Record, Words
 from hutong.engines.tables import Table
 from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 
@@ -56,6 +56,9 @@ LOG = _insert(tables.LOG)
 OUT = _insert(tables.OUT)
 CONTENT = _insert(tables.CONTENT)
 TXNS = _insert(tables.TXNS)
+LEAVING = _upsert(tables.LEAVING, "event_id", "seq", "ends", "pos", "minute")
+CUTS = _insert(tables.CUTS, "ON CONFLICT DO NOTHING")
+HEALS = _upsert(tables.HEALS, "pos")
 VOIDED = _insert(tables.VOIDED, "ON CONFLICT DO NOTHING")
 HIGHLIGHTS = _insert(tables.HIGHLIGHTS, "ON CONFLICT DO NOTHING")
 ROOMS = _upsert(tables.ROOMS, "from_seq", "proj")
@@ -87,9 +90,15 @@ TXNS_GONE = Part(
     "DELETE FROM txns t USING {rows} AS r(account, device, txn) "
     "WHERE t.account = r.account AND t.device = r.device AND t.txn = r.txn",
 )
+LEFT = Part(
+    "drop_leaving",
+    ("int8", "int8"),
+    "DELETE FROM leaving l USING {rows} AS r(room, ref) WHERE l.room = r.room AND l.ref = r.ref",
+)
+CUT_OVER = Part("drop_cut", ("int4",), "DELETE FROM cuts c USING {rows} AS r(cell) WHERE c.cell = r.cell")
 ORDER = (
     EVENTS, SNAPSHOT, LOG, OUT, CONTENT, TXNS, VOIDED, HIGHLIGHTS, ROOMS, STATE, MEMBERS, ROOM_CELLS, IN_CURSOR,
-    RECEIPTS, ACCOUNT_DATA, REDACTED, CONTENT_LIVE, CONTENT_GONE, TXNS_GONE,
+    RECEIPTS, ACCOUNT_DATA, REDACTED, CONTENT_LIVE, CONTENT_GONE, TXNS_GONE, LEAVING, LEFT, CUTS, CUT_OVER, HEALS,
 )  # fmt: skip
 _EMPTY: dict[Any, Row] = {}
 
@@ -230,6 +239,29 @@ class Batch:
 
     def cursor(self, src: CellNo, n: int) -> None:
         self.put(IN_CURSOR, src, *_in_order(tables.IN_CURSOR, {"src": src, "n": n}))
+
+    def leaving(self, leaving: Leaving) -> None:
+        """Somebody has left for themselves; the room's home has not heard of it."""
+        values = {**structs.asdict(leaving), "event_id": _uuid(leaving.event_id)}
+        self._rows.get(LEFT.name, _EMPTY).pop((leaving.room, leaving.ref), None)
+        self.put(LEAVING, (leaving.room, leaving.ref), *_in_order(tables.LEAVING, values))
+
+    def left(self, room: RoomNo, ref: MemberRef) -> None:
+        """What the room's home says of somebody's membership counts again."""
+        self._rows.get(LEAVING.name, _EMPTY).pop((room, ref), None)
+        self.put(LEFT, (room, ref), room, ref)
+
+    def cut(self, cell: CellNo, minute: Minute) -> None:
+        self.put(CUTS, cell, *_in_order(tables.CUTS, {"cell": cell, "minute": minute}))
+
+    def cut_over(self, cell: CellNo) -> None:
+        self.put(CUT_OVER, cell, cell)
+
+    def heal(self, room: RoomNo) -> None:
+        """A record that lets `room` be told anew."""
+        pos = self.next_pos()
+        self.put(HEALS, room, *_in_order(tables.HEALS, {"room": room, "pos": pos}))
+        self.log(Record(pos=pos, kind=LogKind.HEAL, room=room))
 
     def voided(self, event_id: bytes, minute: Minute) -> None:
         self.put(VOIDED, event_id, *_in_order(tables.VOIDED, {"event_id": _uuid(event_id), "minute": minute}))

@@ -10,8 +10,9 @@ import asyncpg
 from hutong import config
 from hutong.cells.append import AppendOp
 from hutong.cells.batch import Batch
-from hutong.cells.codes import CellRole, ContentState
-from hutong.cells.decisions import Decisions
+from hutong.cells.breaker import BreakingLink
+from hutong.cells.codes import CellRole
+from hutong.cells.cuts import Cuts
 from hutong.cells.directory import Directory
 from hutong.cells.drafts import Home
 from hutong.cells.link import InProcessLinks, LinkDown
@@ -29,6 +30,7 @@ from hutong.cells.messages import (
     NamesOf,
     Page,
     PageReply,
+    Ping,
     Pull,
     Push,
     RefReply,
@@ -42,11 +44,12 @@ from hutong.cells.messages import (
 )
 from hutong.cells.missed import MissedRows
 from hutong.cells.names import Names, People
-from hutong.cells.ops import ContentLive, ContentVoid, TellErased, VoidEvent
+from hutong.cells.ops import TellErased, VoidEvent
 from hutong.cells.reads import Reads
 from hutong.cells.records import Envelope, Record
 from hutong.cells.replication import Replication
 from hutong.cells.retention import Retention
+from hutong.cells.settling import Settling
 from hutong.cells.tail import Tail
 from hutong.cells.transactions import Transactions
 from hutong.cells.view import View
@@ -54,7 +57,7 @@ from hutong.cells.words import WordsReader
 from hutong.cells.writer import Writer
 from hutong.engines.migrations import Rev
 from hutong.errors import Forbidden, MatrixError, NotFound, RegionAway
-from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
+from hutong.ids import CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
 from hutong.outage import Outage
 from hutong.rooms import event_types
 from hutong.vault.blind import BlindIndex
@@ -64,8 +67,6 @@ from hutong.vault.vault import Vault
 log = logging.getLogger(__name__)
 
 PAGE_MAX = 1_000
-SETTLE_EVERY_S = 10.0
-AWAY_RETRY_S = 1.0
 SWEEP_EVERY_S = 3_600.0
 OUT_BITS_PER_MINUTE = 32
 HEAD_EVERY_S = 30.0
@@ -100,7 +101,7 @@ class Cell:
         self.now = now
         self.random = random
         self.links = links
-        self.link = links.of(self.number)
+        self.link = BreakingLink(self.number, links.of(self.number))
         self.reads = Reads(pool)
         self.tail = Tail(Pos(0))
         self.memory = Memory(pool, rev.restored, rev.restored_pos)
@@ -135,7 +136,24 @@ class Cell:
             names=self.names,
             link=self.link,
         )
-        self.deciding = Decisions()
+        self.settling = Settling(
+            cell=self.number,
+            cell_of=directory.cell_of,
+            link=self.link,
+            writer=self.writer,
+            reads=self.reads,
+            vault=vault,
+            transactions=self.transactions,
+        )
+        self.cuts = Cuts(
+            link=self.link,
+            writer=self.writer,
+            reads=self.reads,
+            replication=self.replication,
+            cell_of=directory.cell_of,
+            minute=lambda: self.minute,
+            settle=self.settling.due,
+        )
         self.on_erased: list[Callable[[RoomNo, MemberRef], None]] = []
         """Each drops what it keeps in memory of a person in a room."""
         self.on_committed: list[Callable[[Sequence[Record]], None]] = []
@@ -156,10 +174,11 @@ class Cell:
         await self.writer.start()
         self.keystore.check_head(self.gen, self.tail.head)
         self._serve()
+        await self.cuts.start()
         self.replication.start()
         loop = asyncio.get_running_loop()
         self._chores = [
-            loop.create_task(self._settle_pending()),
+            loop.create_task(self.settling.run()),
             loop.create_task(self._record_head()),
             loop.create_task(self._sweep()),
         ]
@@ -168,6 +187,7 @@ class Cell:
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
+        await self.link.stop()
         await self.replication.stop()
         await self.writer.stop()
         try:
@@ -231,6 +251,7 @@ class Cell:
 
     def _serve(self) -> None:
         serve = self.links.serve
+        serve(self.number, Ping, self._answer_ping)
         serve(self.number, Append, self._answer_append)
         serve(self.number, Settle, self._answer_settle)
         serve(self.number, Contents, self.words.answer)
@@ -248,6 +269,9 @@ class Cell:
         serve(self.number, Codes, self._answer_codes)
         serve(self.number, EraseRef, self._answer_erase)
         serve(self.number, Locate, self._answer_locate)
+
+    async def _answer_ping(self, _: CellNo, request: Ping) -> None:
+        """Being asked is all there is to it."""
 
     async def _answer_append(self, src: CellNo, request: Append) -> Seq:
         draft = request.draft
@@ -308,39 +332,6 @@ class Cell:
         return facts if at_home and facts is not None and facts.room_id == request.room_id else None
 
     # What a cell does for itself, now and then.
-
-    async def _settle_pending(self) -> None:
-        while True:
-            away: set[CellNo] = set()  # their turn comes again; nobody else's waits for it
-            try:
-                for event_id, room, home, account in await self.reads.pending():
-                    if self.cell_of(home) in away or self.deciding.on(event_id):
-                        continue
-                    async with self.deciding.about(event_id):
-                        try:
-                            await self._settle(event_id, room, home, account)
-                        except (LinkDown, MatrixError):
-                            away.add(self.cell_of(home))
-            except Exception:
-                log.exception("cell %s: pending content could not be settled", self.number)
-            await asyncio.sleep(AWAY_RETRY_S if away else SETTLE_EVERY_S)
-
-    async def _settle(self, event_id: bytes, room: RoomNo, home: HomeNo, account: AccountNo) -> None:
-        row = (await self.reads.contents([event_id])).get(event_id)
-        if row is None or row[1] != ContentState.PENDING:
-            return  # it was decided while we waited for our turn
-        seq = await self.link.call(self.cell_of(home), Settle(room=room, event_id=event_id))
-        await self.settled(event_id, account, seq)
-
-    async def settled(self, event_id: bytes, account: AccountNo, seq: Seq | None) -> None:
-        """The room's home has said what became of an event: its content stays, or goes with its transaction."""
-        if seq is not None:
-            await self.writer.submit(ContentLive(event_id=event_id))
-            return
-        txn = await self.reads.txn_of(account, event_id)
-        await self.writer.submit(ContentVoid(event_id=event_id, txn=txn))
-        if txn is not None:  # only now may it make another event: the table has its key once
-            self.transactions.forget((txn.account, txn.device), txn.key)
 
     async def _sweep(self) -> None:
         while True:

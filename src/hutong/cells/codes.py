@@ -14,6 +14,8 @@ class LogKind(IntEnum):
     """room: some receipts of the room moved."""
     ACCOUNT_DATA = 4
     """room (0: global), a = account."""
+    HEAL = 5
+    """room: a cell answers again whose part of the room was left out of answers; tell the room anew."""
 
 
 class OutKind(IntEnum):
@@ -35,6 +37,8 @@ class ContentState(IntEnum):
     PENDING = 1
     """Written, but the room's home has not said yet whether the event came to be."""
     LIVE = 2
+    OWED = 3
+    """A leaving: it holds here already, and is sent to the room's home until that has heard it."""
 
 
 class CellRole(IntEnum):

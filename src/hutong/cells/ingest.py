@@ -185,8 +185,10 @@ class Ingest:
         batch.member(member)
         was_in = before is not None and before.membership == Membership.JOIN
         state.joined[home] = state.joined.get(home, 0) + (env.value == Membership.JOIN) - was_in
-        if news and self.home.directory.cell_of(home) == self.home.cell:
-            batch.membership(state.room, ref, member.account)
+        if self.home.directory.cell_of(home) == self.home.cell:
+            batch.left(state.room, ref)
+            if news:
+                batch.membership(state.room, ref, member.account)
 
 
 def _target(env: Envelope) -> MemberRef:

@@ -38,6 +38,16 @@ class Draft(Struct, frozen=True, array_like=True, kw_only=True):
     """The user ids that `m.mentions` names."""
     authoriser: MemberRef | None = None
     """Of a join into a restricted room: the member on whose authority it rests."""
+    leaves: Seq | None = None
+    """Of a leaving that could not be told at once: the sender's m.room.member that it ends. If another has come
+    meanwhile, there is nothing to leave any more."""
+
+
+class Ping(Request[None], frozen=True):
+    """A sign of life, please."""
+
+    flow: ClassVar[str] = "ping"
+    reply: ClassVar[Any] = None
 
 
 class Append(Request[Seq], frozen=True, kw_only=True):

@@ -45,6 +45,8 @@ def check(state: RoomState, prepared: Prepared) -> None:
     sender = _known(state, draft.sender, draft.home)
     if draft.sender in state.members and state.members[draft.sender].home != draft.home:
         raise Forbidden("sender: is at home elsewhere")
+    if draft.leaves is not None and state.members[draft.sender].seq != draft.leaves:
+        raise Forbidden("sender: is in this room anew, or out of it, since this was said")
     target = None
     if draft.target is not None:
         target = _known(state, draft.target, draft.target_home or draft.home)

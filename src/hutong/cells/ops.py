@@ -33,9 +33,10 @@ class StageContent(_Op, kw_only=True):
     body: bytes
     minute: Minute
     txn: Txn | None
+    state: ContentState = ContentState.PENDING
 
     def form(self, batch: Batch, memory: Memory) -> None:
-        batch.content(self.event_id, self.account, ContentState.PENDING, self.room, self.room_home, self.body)
+        batch.content(self.event_id, self.account, self.state, self.room, self.room_home, self.body)
         if self.txn is not None:
             batch.txn(self.txn.account, self.txn.device, self.txn.key, self.event_id, self.minute)
 

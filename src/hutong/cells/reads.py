@@ -9,11 +9,12 @@ from asyncpg.pgproto.pgproto import UUID
 
 from hutong.cells.codes import ContentState, LogKind, ReceiptType
 from hutong.cells.messages import Marker, SightReply
-from hutong.cells.records import Event, Member, Txn
+from hutong.cells.records import Event, Leaving, Member, Txn
 from hutong.cells.rows import EVENT_COLUMNS, MEMBER_COLUMNS, event_of, member_of
 from hutong.ids import (
     BUCKETS,
     AccountNo,
+    CellNo,
     DeviceNo,
     HomeNo,
     MemberRef,
@@ -60,8 +61,12 @@ _SIGHT = f"""
     SELECT type, seq, value FROM events WHERE room = $1 AND value IS NOT NULL AND (
         (type = {HISTORY_VISIBILITY} AND skey = 0) OR (type = {MEMBER} AND skey = $2)) ORDER BY seq"""
 _LEFT_AT = f"""
-    SELECT min(seq) FROM events WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND seq > (
-        SELECT max(seq) FROM events WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND value = {Membership.JOIN})"""
+    SELECT coalesce(
+        (SELECT seq FROM leaving WHERE room = $1 AND ref = $2 AND EXISTS (
+            SELECT FROM events e WHERE e.room = $1 AND e.seq = ends AND e.value = {Membership.JOIN})),
+        (SELECT min(seq) FROM events WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND seq > (
+            SELECT max(seq) FROM events
+            WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND value = {Membership.JOIN})))"""
 _HEAD = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1"
 _SEQ_AT = "SELECT coalesce(max(seq), 0) FROM events WHERE room = $1 AND pos <= $2 AND pos > 0"
 _MEMBER = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND room = $2"
@@ -79,7 +84,13 @@ _NEW_REFS = """
     SELECT $1, ref, account, home, 0, 0, false
     FROM unnest($2::int8[], $3::int8[], $4::int4[]) AS n(ref, account, home) ON CONFLICT DO NOTHING"""
 _TXNS = "SELECT txn, event_id FROM txns WHERE account = $1 AND device = $2"
-_PENDING = f"SELECT id, room, room_home, account FROM content WHERE state = {ContentState.PENDING}"
+_UNSETTLED = f"SELECT id, room, room_home, account, state FROM content WHERE state <> {ContentState.LIVE}"
+_LEAVING = "SELECT room, ref, account, event_id, seq, ends, pos, minute FROM leaving WHERE account = $1"
+_CUTS = "SELECT cell FROM cuts"
+_FOREIGN_HOMES = "SELECT DISTINCT room, home FROM members WHERE account IS NULL"
+_WAITING_IN = f"""
+    SELECT room, ref, account FROM members WHERE room = ANY($1::int8[]) AND account IS NOT NULL
+        AND membership IN ({Membership.INVITE}, {Membership.KNOCK})"""
 _PENDING_TXN = "SELECT account, device, txn FROM txns WHERE account = $1 AND event_id = $2"
 _CONTENT = "SELECT id, account, state, body FROM content WHERE id = ANY($1::uuid[])"
 _RECEIPTS = f"""
@@ -90,6 +101,7 @@ _ACCOUNT_DATA = "SELECT id, body FROM account_data WHERE account = $1 AND room =
 _BY_SENDER = "SELECT event_id FROM events WHERE room = $1 AND sender = $2"
 _DELETE_ALL_OF = (
     "DELETE FROM content WHERE account = $1",
+    "DELETE FROM leaving WHERE account = $1",
     "DELETE FROM txns WHERE account = $1",
     "DELETE FROM account_data WHERE account = $1",
     "DELETE FROM highlights WHERE account = $1",
@@ -241,9 +253,32 @@ class Reads:
         """The device's transactions that are kept: keyed hash -> event id."""
         return {txn: event_id.bytes for txn, event_id in await self.pool.fetch(_TXNS, account, device)}
 
-    async def pending(self) -> list[tuple[bytes, RoomNo, HomeNo, AccountNo]]:
-        """The contents whose event is not known to have come to be: (id, room, room's home, account)."""
-        return [(id.bytes, room, home, account) for id, room, home, account in await self.pool.fetch(_PENDING)]
+    async def unsettled(self) -> list[tuple[bytes, RoomNo, HomeNo, AccountNo, ContentState]]:
+        """The contents whose event is not known to have come to be: (id, room, room's home, account, state)."""
+        rows = await self.pool.fetch(_UNSETTLED)
+        return [(id.bytes, room, home, account, ContentState(state)) for id, room, home, account, state in rows]
+
+    async def leaving(self, account: AccountNo) -> dict[RoomNo, Leaving]:
+        """The leavings of an account of which the rooms' homes have not heard."""
+        rows = await self.pool.fetch(_LEAVING, account)
+        return {
+            room: Leaving(
+                room=room, ref=ref, account=account, event_id=event_id.bytes, seq=seq, ends=ends, pos=pos, minute=minute
+            )
+            for room, ref, account, event_id, seq, ends, pos, minute in rows
+        }  # fmt: skip
+
+    async def cuts(self) -> list[CellNo]:
+        """The cells that are cut off, or were when this cell stopped."""
+        return [row["cell"] for row in await self.pool.fetch(_CUTS)]
+
+    async def foreign_homes(self) -> list[tuple[RoomNo, HomeNo]]:
+        """The homes, elsewhere, of the people of each room here. Cost: reads all members; once, after a cut."""
+        return [(room, home) for room, home in await self.pool.fetch(_FOREIGN_HOMES)]
+
+    async def waiting_in(self, rooms: Iterable[RoomNo]) -> list[tuple[RoomNo, MemberRef, AccountNo]]:
+        """The accounts of this cell that are invited to `rooms`, or knock."""
+        return [tuple(row) for row in await self.pool.fetch(_WAITING_IN, list(rooms))]
 
     async def txn_of(self, account: AccountNo, event_id: bytes) -> Txn | None:
         """The transaction that made an event. Cost: reads all transactions of the account that are kept."""

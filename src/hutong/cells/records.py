@@ -110,6 +110,21 @@ class Member(Struct, frozen=True, kw_only=True):
     forgotten: bool = False
 
 
+class Leaving(Struct, frozen=True, kw_only=True):
+    """Somebody has left a room (or declined an invitation) for themselves, and its home has not heard of it."""
+
+    room: RoomNo
+    ref: MemberRef
+    account: AccountNo
+    event_id: bytes
+    seq: Seq
+    """The last event of the room that they may know of."""
+    ends: Seq
+    """That of their m.room.member until then."""
+    pos: Pos
+    minute: Minute
+
+
 class Txn(Struct, frozen=True):
     """A client's transaction, so that a repetition finds its event. `key`: a keyed hash of path and id."""
 

@@ -79,6 +79,8 @@ class _Source:
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     portions: list[Push] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """There was nothing more to ingest when it was looked last."""
 
 
 class Replication:
@@ -221,6 +223,15 @@ class Replication:
             if future.cancelled():  # a room in which nothing more happens would keep it for ever
                 self._release(room, Seq(0))
 
+    async def catch_up(self, src: CellNo, wait_s: float) -> None:
+        """Ingest what `src`, which was cut off, has for this cell; at most for so long, the rest comes in its time."""
+        source = self._sources[src]
+        source.idle.clear()
+        source.bell.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await source.idle.wait()
+
     def _release(self, room: RoomNo, seq: Seq) -> None:
         left = []
         for wanted, future in self._waiting.pop(room, []):
@@ -237,6 +248,7 @@ class Replication:
         while True:
             try:
                 if not await self._step(src, source):
+                    source.idle.set()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(QUIET_PULL_S):
                             await source.bell.wait()

@@ -67,8 +67,17 @@ CONTENT = Table(
     # body: header (ms, type, state key) and the JSON as it was sent, sealed for `id` under the account's key.
     envelope="id uuid, account int8, state int2, room int8, room_home int4",
     home="body bytea",
-    indexes=("CREATE INDEX content_pending ON content (id) WHERE state = 1",),
+    indexes=("CREATE INDEX content_unsettled ON content (id) WHERE state <> 2",),
 )
+LEAVING = Table(
+    "leaving",
+    key="room, ref",
+    # A leaving that the room's home has not heard of. seq: the last one of the room that the leaver may know of, ends:
+    # that of their m.room.member until then.
+    envelope="room int8, ref int8, account int8, event_id uuid, seq int8, ends int8, pos int8, minute int4",
+)
+CUTS = Table("cuts", key="cell", envelope="cell int4, minute int4")
+HEALS = Table("heals", key="room", envelope="room int8, pos int8")
 TXNS = Table(
     "txns",
     key="account, device, txn",
@@ -108,6 +117,9 @@ ALL = (
     IN_CURSOR,
     VOIDED,
     CONTENT,
+    LEAVING,
+    CUTS,
+    HEALS,
     TXNS,
     ACCOUNT_DATA,
     RECEIPTS,

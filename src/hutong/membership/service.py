@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from hutong.cells.cell import Cell
+from hutong.cells.link import LinkDown
 from hutong.cells.messages import Authority, RefReply
 from hutong.cells.ops import Forget
 from hutong.cells.records import Member
@@ -143,7 +144,7 @@ class Memberships:
                 continue
 
     async def leave_all(self, account: AccountNo) -> None:
-        """Leave every room and decline every invitation. Raises: RegionAway when one cannot be left now."""
+        """Leave every room and decline every invitation. Raises: RegionAway when one cannot be told so now."""
         user_id = await self._user_id(account)
         wanted = [Membership.JOIN, Membership.INVITE, Membership.KNOCK]
         for member in await self._cell.reads.rooms_of(account, wanted):
@@ -151,6 +152,14 @@ class Memberships:
             if info is not None:
                 said: Content = {"membership": "leave"}
                 await self._post(account, DeviceNo(0), info.room, info.home, member, user_id, said)
+        # The words of a leaving go with the account: its room's home must have heard of it before.
+        for room in await self._cell.reads.leaving(account):
+            info = await self._cell.view.room(room)
+            if info is not None:
+                try:
+                    await self._cell.settling.say_leaving(account, room, info.home)
+                except LinkDown as down:
+                    raise self._cell.away(down.dest) from None
 
     # How.
 
@@ -212,7 +221,14 @@ class Memberships:
             target=RefReply(own.ref, own.home),
             authoriser=None if authority is None else authority.ref,
         )
-        return await self._posting.post(Author(account=account, device=device, member=own), room, home, said)
+        author = Author(account=account, device=device, member=own)
+        if content.get("membership") == "leave":
+            return await self._posting.leave(author, room, home, said)
+        try:
+            await self._cell.settling.say_leaving(account, room, home)
+        except LinkDown as down:
+            raise self._cell.away(down.dest) from None
+        return await self._posting.post(author, room, home, said)
 
 
 def _reason(reason: str | None) -> Content:

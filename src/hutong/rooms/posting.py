@@ -7,10 +7,13 @@ cell's copy of the room takes it up. Whatever is lost on the way is settled late
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
 from hutong.cells.append import AppendOp
 from hutong.cells.cell import Cell
 from hutong.cells.codes import ContentState
 from hutong.cells.drafts import SealedContent
+from hutong.cells.leaving import LeaveHere
 from hutong.cells.link import LinkDown
 from hutong.cells.messages import Append, Draft, RefReply
 from hutong.cells.ops import ContentLive, StageContent
@@ -104,13 +107,13 @@ class Posting:
     async def _make(self, author: Author, room: RoomNo, room_home: HomeNo, said: Said, txn: Txn | None) -> bytes:
         cell = self._cell
         event_id = new_id(cell.minute, cell.random)
-        words = Words(int(cell.now() * 1000), said.type, said.state_key, said.json)
-        draft = draft_of(event_id, author.member, said, words, cell)
-        sealed = cell.vault.seal(author.account, event_id, pack(words))
+        draft, sealed = self._draft(event_id, author, said)
         if cell.cell_of(room_home) == cell.number:
             op = AppendOp(cell.home, room, draft, SealedContent(author.account, sealed), txn)
             await cell.writer.submit(op)
             return event_id
+        if cell.link.is_cut(cell.cell_of(room_home)):
+            raise cell.away(cell.cell_of(room_home))
         stage = StageContent(
             event_id=event_id,
             account=author.account,
@@ -120,14 +123,57 @@ class Posting:
             minute=draft.minute,
             txn=txn,
         )
-        async with cell.deciding.about(event_id):
+        async with cell.settling.deciding.about(event_id):
             await cell.writer.submit(stage)
             try:
                 await self._send(author, room, room_home, draft)
             except MatrixError:
-                await cell.settled(event_id, author.account, None)
+                await cell.settling.settled(event_id, author.account, None)
                 raise
         return event_id
+
+    async def leave(self, author: Author, room: RoomNo, room_home: HomeNo, said: Said) -> str:
+        """Put somebody's own leaving at the end of a room; its id.
+
+        It always succeeds: when the room's home cannot be asked, it holds here, and the home hears of it later.
+        """
+        cell = self._cell
+        if cell.cell_of(room_home) == cell.number:
+            return await self.post(author, room, room_home, said)
+        event_id, member = new_id(cell.minute, cell.random), author.member
+        draft, sealed = self._draft(event_id, author, said)
+        stage = StageContent(
+            event_id=event_id,
+            account=author.account,
+            room=room,
+            room_home=room_home,
+            body=sealed,
+            minute=draft.minute,
+            txn=None,
+            state=ContentState.OWED,
+        )
+        async with cell.settling.deciding.about(event_id):
+            await cell.writer.submit(stage)
+            try:
+                await self._send(author, room, room_home, structs.replace(draft, leaves=member.seq))
+            except _Unsettled:
+                await cell.writer.submit(
+                    LeaveHere(
+                        room=room, ref=member.ref, account=author.account, event_id=event_id, minute=draft.minute
+                    )
+                )  # fmt: skip
+            except MatrixError:
+                await cell.settling.settled(event_id, author.account, None)
+                raise
+        return event_id_text(event_id)
+
+    def _draft(self, event_id: bytes, author: Author, said: Said) -> tuple[Draft, bytes]:
+        """The event as the room's home gets it, and its words sealed."""
+        cell = self._cell
+        words = Words(int(cell.now() * 1000), said.type, said.state_key, said.json)
+        return draft_of(event_id, author.member, said, words, cell), cell.vault.seal(
+            author.account, event_id, pack(words)
+        )
 
     async def _send(self, author: Author, room: RoomNo, room_home: HomeNo, draft: Draft) -> None:
         """The second and the third commit of an event that goes abroad.
@@ -157,7 +203,7 @@ class Posting:
         Returns whether it came to be; otherwise it was given up, and the transaction may make a new one.
         """
         cell = self._cell
-        async with cell.deciding.about(event_id):
+        async with cell.settling.deciding.about(event_id):
             row = (await cell.reads.contents([event_id])).get(event_id)
             if row is None:  # given up, which takes the transaction away; or redacted, which leaves it
                 return await cell.reads.txn_of(author.account, event_id) is not None
@@ -169,7 +215,7 @@ class Posting:
             except _Unsettled as unsettled:
                 raise unsettled.error from None
             except MatrixError as error:
-                await cell.settled(event_id, author.account, None)
+                await cell.settling.settled(event_id, author.account, None)
                 if error.errcode != GivenUp.errcode:
                     raise
                 return False

@@ -111,7 +111,31 @@ CREATE TABLE content (
     PRIMARY KEY (id)
 );
 ALTER TABLE content ALTER COLUMN body SET STATISTICS 0;
-CREATE INDEX content_pending ON content (id) WHERE state = 1;
+CREATE INDEX content_unsettled ON content (id) WHERE state <> 2;
+
+CREATE TABLE leaving (
+    room int8 NOT NULL,
+    ref int8 NOT NULL,
+    account int8 NOT NULL,
+    seq int8 NOT NULL,
+    ends int8 NOT NULL,
+    pos int8 NOT NULL,
+    minute int4 NOT NULL,
+    event_id uuid NOT NULL,
+    PRIMARY KEY (room, ref)
+);
+
+CREATE TABLE cuts (
+    cell int4 NOT NULL,
+    minute int4 NOT NULL,
+    PRIMARY KEY (cell)
+);
+
+CREATE TABLE heals (
+    room int8 NOT NULL,
+    pos int8 NOT NULL,
+    PRIMARY KEY (room)
+);
 
 CREATE TABLE txns (
     account int8 NOT NULL,
