@@ -21,6 +21,7 @@ from tests.support.client import Client, Http
 from tests.support.openapi import Contract, specification
 from tests.support.places import PORTS, data_folder, free_ports
 from tests.support.process import NodeProcess
+from tests.support.ways import Ways
 
 if TYPE_CHECKING:
     from hutong.node import Node
@@ -207,3 +208,11 @@ async def lane(room: str, carol: Client) -> str:
     """`room`, where carol of ru has joined as well."""
     await carol.join(room)
     return room
+
+
+@pytest.fixture
+async def ways(node: "Node") -> AsyncIterator[Ways]:
+    """What goes wrong between the regions of `node`; afterwards everything goes through again."""
+    made = Ways(node)
+    yield made
+    await made.healed()

@@ -221,7 +221,7 @@ class Node:
         # Rooms and membership.
         relation_reads = RelationReads(database.pool)
         bundles = Bundles(cell, relation_reads)
-        pieces = Pieces(cell.words, cell.names, Governing(cell).content)
+        pieces = Pieces(cell.words, cell.names, Governing(cell).content, cell.cell_of)
         cell.on_erased.append(pieces.forget)
 
         async def ignored_by(account: AccountNo) -> frozenset[str]:
@@ -274,7 +274,7 @@ class Node:
             tail=cell.tail,
             reads=sync_reads,
             sessions=SyncSessions(cell.tail, sync_reads, directory.server_name),
-            builder=Builder(cell.tail, sync_reads, surroundings, pieces, roots, board),
+            builder=Builder(cell.tail, sync_reads, surroundings, pieces, roots, board, cell.cuts.leave_out),
             typing=board,
             tokens=tokens,
             names=cell.names,
@@ -286,6 +286,7 @@ class Node:
             ignored=ignored_users.of,
             transaction=cell.transactions.text,
             keys=keys.keys.in_sync,
+            away=cell.away,
             now=now,
         )
 
@@ -433,13 +434,21 @@ class Node:
         return [f"cell {number} cannot write" for number, slices in self.slices.items() if not slices.cell.writer.ready]
 
 
-async def start(settings: Config, *, clock: Clock = time.time, random: Random = secrets.token_bytes) -> Node:
+async def start(
+    settings: Config,
+    *,
+    clock: Clock = time.time,
+    random: Random = secrets.token_bytes,
+    links: InProcessLinks | None = None,
+) -> Node:
     """A running node. What it had started is stopped again when a part of it does not start.
+
+    `links`: the ways between its cells, when something is to be wrong with them from the beginning.
 
     Raises: DataInUse, EngineMissing, EngineFailed, CannotConnect, WrongDatabase, KeystoreError, RootKeyError,
         NotTheWriter, OSError.
     """
-    node = Node(settings, InProcessLinks())
+    node = Node(settings, links or InProcessLinks())
     try:
         await node._start(clock, random)
     except BaseException:

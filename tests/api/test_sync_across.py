@@ -1,53 +1,22 @@
-"""What a reader is told while the home of somebody's words is cut off: nothing false, nothing lost, no blanks."""
+"""What a reader is told while the home of somebody's words is slow or cut off: nothing false, nothing lost."""
 
 import asyncio
-import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
-from hutong.cells.view import Lru
+import pytest
+
 from hutong.ids import CellNo
-from hutong.node import Node, Slices
-from tests.api.test_sync import eventually, joined, token, told
+from hutong.node import Node
+from tests.api.test_sync import eventually, token, told
 from tests.support.client import Client, Json
+from tests.support.ways import CN, EU, RU, Ways, forget_words
 
 
 def texts(body: Json, room: str) -> list[str]:
     return [event["content"].get("body") for event in told(body, room)]
 
 
-def of_region(node: Node, region: str) -> Slices:
-    return next(slices for slices in node.slices.values() if slices.cell.region.name == region)
-
-
-def cells_of(node: Node, region: str) -> list[CellNo]:
-    return [number for number, cell in node.cells.items() if cell.region.name == region]
-
-
-@contextmanager
-def cut(node: Node, asking: str, asked: str) -> Iterator[Callable[[], None]]:
-    """No question of one region reaches the other. Yields what mends it."""
-    ways = list(itertools.product(cells_of(node, asking), cells_of(node, asked)))
-
-    def mend() -> None:
-        for way in ways:
-            node.link.faults[way].cut = False
-
-    for way in ways:
-        node.link.faults[way].cut = True
-    try:
-        yield mend
-    finally:
-        mend()
-
-
-def forget_words(node: Node, region: str) -> None:
-    """As after a restart: nothing of what was said is in memory."""
-    slices = of_region(node, region)
-    slices.cell.words._cache = Lru(1_000)
-    slices.sync.builder._pieces._cache = Lru(1_000)
-    for record in slices.cell.tail._records:
-        record.words = None
+TOO_SLOW_S = 1.3
+"""Longer than a reader waits for words, shorter than it takes to count as cut off."""
 
 
 async def talk(alice: Client, bob: Client, carol: Client, lane: str) -> str:
@@ -61,80 +30,87 @@ async def talk(alice: Client, bob: Client, carol: Client, lane: str) -> str:
     return since
 
 
-async def test_an_answer_ends_before_what_cannot_be_read_and_goes_on_afterwards(
-    node: Node, alice: Client, bob: Client, carol: Client, lane: str
+async def test_an_answer_ends_before_what_is_slow_and_goes_on_afterwards(
+    node: Node, alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
 ) -> None:
     since = await talk(alice, bob, carol, lane)
     forget_words(node, "ru")
-    with cut(node, "ru", "eu") as mend:
-        body = await carol.sync(since)
-        assert texts(body, lane) == ["first"]
-        stuck = await carol.sync(body["next_batch"], timeout=100)
-        assert "rooms" not in stuck
-        assert stuck["next_batch"] == body["next_batch"]
-        waiting = asyncio.create_task(carol.sync(stuck["next_batch"], timeout=20_000))
-        await asyncio.sleep(0)
-        mend()
-        async with asyncio.timeout(10):
-            assert texts(await waiting, lane) == ["second", "third"]
+    ways.one(RU, EU, delay_s=TOO_SLOW_S)
+    body = await carol.sync(since)
+    assert texts(body, lane) == ["first"]
+    stuck = await carol.sync(body["next_batch"], timeout=100)
+    assert "rooms" not in stuck
+    assert stuck["next_batch"] == body["next_batch"]
+    waiting = asyncio.create_task(carol.sync(stuck["next_batch"], timeout=20_000))
+    await asyncio.sleep(0)
+    ways.heal()
+    async with asyncio.timeout(10):
+        assert texts(await waiting, lane) == ["second", "third"]
 
 
-async def test_a_first_sync_shows_what_is_after_the_unreadable_and_says_that_there_is_more(
-    node: Node, alice: Client, bob: Client, carol: Client, lane: str
+async def test_a_first_sync_waits_for_what_is_slow(
+    node: Node, alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
 ) -> None:
     await talk(alice, bob, carol, lane)
     forget_words(node, "ru")
-    with cut(node, "ru", "eu"):
-        there = joined(await carol.sync(), lane)
-        assert [event["content"].get("body") for event in there["timeline"]["events"]] == ["third"]
-        assert there["timeline"]["limited"] is True
-    page = await carol.messages(lane, "b", limit=100, **{"from": there["timeline"]["prev_batch"]})
-    assert [event["content"].get("body") for event in page["chunk"]][:2] == ["second", "first"]
+    ways.one(RU, EU, delay_s=TOO_SLOW_S)
+    waiting = asyncio.create_task(carol.sync())
+    await asyncio.wait([waiting], timeout=TOO_SLOW_S)
+    assert not waiting.done()
+    ways.heal()
+    assert texts(await waiting, lane)[-3:] == ["first", "second", "third"]
+
+
+async def test_a_first_sync_says_when_a_region_is_too_slow_for_it(
+    node: Node, alice: Client, bob: Client, carol: Client, lane: str, ways: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hutong.sync.service.SLOW_WAIT_S", 0.1)
+    await talk(alice, bob, carol, lane)
+    forget_words(node, "ru")
+    ways.one(RU, EU, delay_s=TOO_SLOW_S)
+    answer = await carol.get("/sync")
+    assert (answer.status, answer.body["hutong.region"]) == (503, "eu")
 
 
 async def test_an_invitation_from_a_region_that_is_cut_off_still_says_who_invites(
-    node: Node, alice: Client, carol: Client
+    alice: Client, carol: Client, ways: Ways
 ) -> None:
     since = await token(carol)
     room = await alice.create_room(name="Tea house")
     await alice.invite(room, carol)
     await eventually(carol, since, lambda body: room in body.get("rooms", {}).get("invite", {}))
-    with cut(node, "ru", "cn"):
-        body = await carol.sync()
-        [event] = body["rooms"]["invite"][room]["invite_state"]["events"]
-        assert (event["type"], event["sender"]) == ("m.room.member", alice.user_id)
-        assert event["state_key"] == carol.user_id
+    await ways.cut_and_noticed(CN)
+    body = await carol.sync()
+    [event] = body["rooms"]["invite"][room]["invite_state"]["events"]
+    assert (event["type"], event["sender"]) == ("m.room.member", alice.user_id)
+    assert event["state_key"] == carol.user_id
 
 
 async def test_a_slow_home_holds_up_its_own_words_only(
-    node: Node, alice: Client, bob: Client, carol: Client, lane: str
+    node: Node, alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
 ) -> None:
     since = await talk(alice, bob, carol, lane)
     forget_words(node, "ru")
-    way = (of_region(node, "ru").cell.number, of_region(node, "eu").cell.number)
-    node.link.faults[way].delay_s = 0.2
-    try:
-        assert texts(await carol.sync(since), lane) == ["first", "second", "third"]
-    finally:
-        node.link.faults[way].delay_s = 0.0
+    ways.one(RU, EU, delay_s=0.2)
+    assert texts(await carol.sync(since), lane) == ["first", "second", "third"]
 
 
 async def test_an_own_move_after_the_unreadable_loses_nothing_before_it(
-    node: Node, alice: Client, bob: Client, carol: Client, lane: str
+    node: Node, alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
 ) -> None:
     since = await talk(alice, bob, carol, lane)
     await carol.put(f"/profile/{carol.user_id}/displayname", {"displayname": "Carol"})
     await carol.until(lambda: "displayname" in str(carol.timeline[lane]), "her own new name")
     forget_words(node, "ru")
-    slices = of_region(node, "ru")
+    slices = node.slices[CellNo(RU)]
     who = await slices.accounts.sessions.resolve(carol.token)
     slices.sync.sessions.end(who.account)  # her session begins anew: it knows her last move only
-    with cut(node, "ru", "eu") as mend:
-        body = await carol.sync(since)
-        assert texts(body, lane) == ["first"]
-        mend()
-        seen: list[str] = []
-        while "third" not in seen:
-            body = await carol.sync(body["next_batch"], timeout=2_000)
-            seen += texts(body, lane)
+    ways.one(RU, EU, delay_s=TOO_SLOW_S)
+    body = await carol.sync(since)
+    assert texts(body, lane) == ["first"]
+    ways.heal()
+    seen: list[str] = []
+    while "third" not in seen:
+        body = await carol.sync(body["next_batch"], timeout=2_000)
+        seen += texts(body, lane)
     assert seen[:2] == ["second", "third"]

@@ -2,50 +2,18 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pytest
-
-from hutong.cells.link import Fault
 from hutong.ids import CellNo, Seq, event_id_bytes
 from tests.conftest import Newcomer
 from tests.support.client import Answer, Client, Json, path
+from tests.support.ways import CN, EU, RU, Ways
 
 if TYPE_CHECKING:
     from hutong.node import Node
 
-CN, EU, RU = 256, 512, 768
 TEXT = {"msgtype": "m.text", "body": "once"}
 SLOW_S = 0.9
-
-
-class Ways:
-    """What goes wrong between regions; `heal` lets everything through again."""
-
-    def __init__(self, node: "Node") -> None:
-        self._faults = node.link.faults
-
-    def both(self, one: int, other: int, **fault: float) -> None:
-        self.one(one, other, **fault)
-        self.one(other, one, **fault)
-
-    def one(self, src: int, dest: int, **fault: float) -> None:
-        self._faults[src, dest] = Fault(**fault)  # type: ignore[index, arg-type]
-
-    def cut_off(self, cell: int) -> None:
-        for other in {CN, EU, RU} - {cell}:
-            self.both(cell, other, cut=True)
-
-    def heal(self) -> None:
-        self._faults.clear()
-
-
-@pytest.fixture
-def ways(node: "Node") -> Iterator[Ways]:
-    made = Ways(node)
-    yield made
-    made.heal()
 
 
 async def attempt(person: Client, room: str, txn: str = "once", content: Json = TEXT) -> Answer:

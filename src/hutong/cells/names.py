@@ -2,9 +2,9 @@
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from asyncpg import Pool
 
@@ -22,6 +22,7 @@ MEMBERS_PER_CALL_MAX = 2_000
 NAMES_WAIT_S = 1.0
 REMEMBERED_MAX = 10_000
 Key = tuple[RoomNo, MemberRef]
+_NO_HOMES: Final[Mapping["Key", HomeNo]] = {}
 
 _HOMES = """
     SELECT m.room, m.ref, m.account, m.home FROM unnest($1::int8[], $2::int8[]) AS k(room, ref)
@@ -66,6 +67,16 @@ class Names:
 
     async def fetch(self, keys: Iterable[Key]) -> dict[Key, str]:
         """The user id of each member. An erased person's is `@erased-...`; those whose home is away are absent."""
+        names, _ = await self.look_up(keys)
+        return names
+
+    async def look_up(
+        self, keys: Iterable[Key], homes: Mapping[Key, HomeNo] = _NO_HOMES
+    ) -> tuple[dict[Key, str], dict[Key, CellNo]]:
+        """As `fetch`, and for each one that is absent the cell that did not answer.
+
+        `homes`: those that are known otherwise, of people in rooms of which this cell has no copy.
+        """
         names: dict[Key, str] = {}
         missing: list[Key] = []
         for key in dict.fromkeys(keys):
@@ -74,32 +85,39 @@ class Names:
                 missing.append(key)
             else:
                 names[key] = name
+        away: dict[Key, CellNo] = {}
         if missing:
-            names |= await self._look_up(missing)
-        return names
+            found, away = await self._read(missing, homes)
+            names |= found
+        return names, away
 
-    async def _look_up(self, keys: list[Key]) -> dict[Key, str]:
+    async def _read(self, keys: list[Key], known: Mapping[Key, HomeNo]) -> tuple[dict[Key, str], dict[Key, CellNo]]:
         rows = await self._pool.fetch(_HOMES, [room for room, _ in keys], [ref for _, ref in keys])
         own: dict[Key, AccountNo] = {}
-        away: dict[CellNo, list[tuple[Key, HomeNo]]] = {}
+        abroad: dict[CellNo, list[tuple[Key, HomeNo]]] = {}
         homes: dict[Key, HomeNo] = {}
-        for room, ref, account, home in rows:
+        told = {(room, ref): (account, home) for room, ref, account, home in rows}
+        for room, ref in keys:
+            account, home = told.get((room, ref)) or (None, known.get((room, ref)))
+            if home is None:
+                continue
             homes[room, ref] = home
             cell = self._directory.cell_of(home)
             if cell == self._cell and account is not None:
                 own[room, ref] = account
             elif cell != self._cell:
-                away.setdefault(cell, []).append(((room, ref), home))
+                abroad.setdefault(cell, []).append(((room, ref), home))
         names: dict[Key, str] = {}
         if own:
             user_ids = await self._people.user_ids(set(own.values()))
             for key, account in own.items():
                 names[key] = user_ids.get(account) or erased_id(key[1], self._directory.server_name(homes[key]))
-        for part in await asyncio.gather(*(self._ask(cell, asked) for cell, asked in away.items())):
+        for part in await asyncio.gather(*(self._ask(cell, asked) for cell, asked in abroad.items())):
             names |= part
         for (room, ref), name in names.items():
             self._cache.put((room, ref), name)
-        return names
+        away = {key: cell for cell, asked in abroad.items() for key, _ in asked if key not in names}
+        return names, away
 
     async def _ask(self, cell: CellNo, asked: list[tuple[Key, HomeNo]]) -> dict[Key, str]:
         names: dict[Key, str] = {}

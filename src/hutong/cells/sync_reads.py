@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from hutong.cells.codes import ReceiptType
-from hutong.cells.records import Event, ReceiptRow
+from hutong.cells.records import Envelope, Event, ReceiptRow
 from hutong.cells.rows import EVENT_COLUMNS, columns, event_of
 from hutong.cells.unread_reads import LOUD, UNREAD, LoudEvent, UnreadRow, unread_row
 from hutong.ids import AccountNo, HomeNo, MemberRef, Pos, RoomNo, Seq, TypeCode
@@ -25,9 +25,13 @@ HEROES_MAX: Final = 5
 _E: Final = ", ".join(f"e.{column.strip()}" for column in EVENT_COLUMNS.split(","))
 
 _MY_ROOMS = f"""
-    SELECT m.room, m.ref, m.forgotten, r.room_id, r.home, r.version, r.from_seq, now.seq, now.pos, now.value
+    SELECT m.room, m.ref, m.forgotten, r.room_id, r.home, r.version, r.from_seq, now.seq, now.pos, now.value,
+        coalesce(h.pos, 0) AS healed, m.home AS own_home, l.event_id, l.seq AS left_after, l.ends, l.pos AS left_pos,
+        l.minute
     FROM members m
     JOIN rooms r ON r.room = m.room
+    LEFT JOIN heals h ON h.room = m.room AND h.pos <= $2
+    LEFT JOIN leaving l ON l.room = m.room AND l.ref = m.ref AND l.pos <= $2
     JOIN LATERAL (
         SELECT seq, pos, value FROM events e
         WHERE e.room = m.room AND e.type = {MEMBER} AND e.skey = m.ref AND e.pos <= $2
@@ -140,6 +144,10 @@ class MyRoom(Struct, frozen=True):
     seq: Seq
     pos: Pos
     membership: int
+    healed: Pos = Pos(0)
+    """When the room was last to be told anew, after a cut; 0: never."""
+    leaving: Event | None = None
+    """The event of a leaving that the room's home has not heard of; then `seq`, `pos` and `membership` are its."""
 
 
 class Moment(Struct, frozen=True):
@@ -185,7 +193,7 @@ class SyncReads:
     async def my_rooms(self, account: AccountNo, upto: Pos, only: Collection[RoomNo] | None = None) -> list[MyRoom]:
         """Every room in which the account has or had a membership at `upto`."""
         rows = await self._fetch(_MY_ROOMS, account, upto, None if only is None else list(only))
-        return [MyRoom(room, ref, forgotten, room_id.bytes, *rest) for room, ref, forgotten, room_id, *rest in rows]
+        return [_my_room(row) for row in rows]
 
     async def memberships_before(
         self, members: Iterable[tuple[RoomNo, MemberRef, Pos]], since: Pos
@@ -285,6 +293,23 @@ class SyncReads:
             histories = found.setdefault(room, Histories([], []))
             (histories.membership if type == MEMBER else histories.visibility).append((seq, value))
         return found
+
+
+def _my_room(row: "Record") -> MyRoom:
+    room, ref, forgotten, room_id, home, version, from_seq, seq, pos, membership, healed = row[:11]
+    own_home, left_id, left_after, ends, left_pos, minute = row[11:]
+    leaving = None
+    if left_id is not None:
+        env = Envelope(
+            room=room, seq=Seq(left_after + 1), event_id=left_id.bytes, home=own_home, sender=ref, type=MEMBER,
+            skey=ref, value=Membership.LEAVE, rel_seq=None, rel_type=None, minute=minute, notes=0, prev_seq=ends,
+            redacted_by=None,
+        )  # fmt: skip
+        leaving = Event(pos=left_pos, env=env)
+        seq, pos, membership = env.seq, left_pos, Membership.LEAVE
+    return MyRoom(
+        room, ref, forgotten, room_id.bytes, home, version, from_seq, seq, pos, membership, healed, leaving
+    )  # fmt: skip
 
 
 def _by_room(rows: "Iterable[Record]") -> dict[RoomNo, list[Event]]:

@@ -40,7 +40,7 @@ class Annotations:
         if target is None or relation != "m.annotation":
             yield
             return
-        async with self._cell.deciding.about(author.to_bytes(8, "big", signed=True) + target):
+        async with self._cell.settling.deciding.about(author.to_bytes(8, "big", signed=True) + target):
             if await self._is_there(room, target, author, type, content):
                 raise DuplicateAnnotation("m.relates_to: you have annotated this event with this key already")
             yield

@@ -6,7 +6,7 @@ from hutong.cells.cell import Cell
 from hutong.cells.names import erased_id
 from hutong.cells.records import Envelope
 from hutong.cells.view import room_id_text
-from hutong.ids import Seq
+from hutong.ids import CellNo, Seq
 from hutong.rooms import redaction
 from hutong.rooms.event_types import STRUCTURAL, Membership
 
@@ -14,7 +14,11 @@ NOW = Seq(2**62)
 
 
 class NameAway(Exception):
-    """Somebody who is named cannot be asked for now: to call them erased would be false."""
+    """Somebody who is named cannot be asked for, since `cell` does not answer: to call them erased would be false."""
+
+    def __init__(self, cell: CellNo) -> None:
+        super().__init__(cell)
+        self.cell = cell
 
 
 class Governing:
@@ -34,10 +38,9 @@ class Governing:
         if room is None or current is None or current.env.seq != env.seq:
             return None
         refs = redaction.refs_in(env.type, room.projection)
-        users = await self._cell.names.fetch((room.room, ref) for ref in refs)
-        unnamed = [ref for ref in refs if (room.room, ref) not in users]
-        if unnamed and await self._cell.reads.members_by_ref(room.room, unnamed):
-            raise NameAway
+        users, away = await self._cell.names.look_up((room.room, ref) for ref in refs)
+        if away:
+            raise NameAway(next(iter(away.values())))
         server = self._cell.directory.server_name(room.home)
         return redaction.content_from_projection(
             env.type,

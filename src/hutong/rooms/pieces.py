@@ -12,7 +12,7 @@ from hutong.cells.names import Names
 from hutong.cells.records import Envelope, Words
 from hutong.cells.view import Lru
 from hutong.cells.words import Lost, WordsReader
-from hutong.ids import MemberRef, RoomNo
+from hutong.ids import CellNo, HomeNo, MemberRef, RoomNo
 from hutong.rooms import render
 from hutong.rooms.governing import NameAway
 
@@ -37,18 +37,28 @@ class Piece(Struct, frozen=True):
 
 
 class Pieces:
-    def __init__(self, words: WordsReader, names: Names, governing: Governing, pieces_max: int = PIECES_MAX) -> None:
+    def __init__(
+        self,
+        words: WordsReader,
+        names: Names,
+        governing: Governing,
+        cell_of: Callable[[HomeNo], CellNo],
+        pieces_max: int = PIECES_MAX,
+    ) -> None:
         self._words = words
         self._names = names
         self._governing = governing
+        self._cell_of = cell_of
         self._cache: Lru[tuple[bytes, bool], Piece] = Lru(pieces_max)
 
-    async def fetch(self, envelopes: Iterable[Envelope]) -> dict[bytes, Piece]:
-        """The piece of each event by its id. Those whose author, or whom they are about, is away are absent.
+    async def fetch(self, envelopes: Iterable[Envelope]) -> tuple[dict[bytes, Piece], dict[bytes, CellNo]]:
+        """The piece of each event by its id; and for each one that is absent, the cell that did not answer: the home of
+        its author, or of whom it is about.
 
         Cost: a dictionary look-up for an event that was shown lately.
         """
         pieces: dict[bytes, Piece] = {}
+        away: dict[bytes, CellNo] = {}
         missing: list[Envelope] = []
         for env in envelopes:
             piece = self._cache.get(_key(env))
@@ -57,25 +67,32 @@ class Pieces:
             else:
                 pieces[env.event_id] = piece
         if missing:
-            await self._make(missing, pieces)
-        return pieces
+            await self._make(missing, pieces, away)
+        return pieces, away
 
-    async def _make(self, envelopes: list[Envelope], pieces: dict[bytes, Piece]) -> None:
+    async def _make(self, envelopes: list[Envelope], pieces: dict[bytes, Piece], away: dict[bytes, CellNo]) -> None:
         words = await self._words.fetch(envelopes)
-        names = await self._names.fetch((env.room, ref) for env in envelopes for ref in env.people)
+        homes = {(env.room, env.sender): env.home for env in envelopes}
+        names, silent = await self._names.look_up(((env.room, ref) for env in envelopes for ref in env.people), homes)
         for env in envelopes:
             said, sender = words[env.event_id], names.get((env.room, env.sender))
-            if said is Lost.AWAY or sender is None:
+            if said is Lost.AWAY:
+                away[env.event_id] = self._cell_of(env.home)
+                continue
+            if sender is None:
+                away[env.event_id] = silent.get((env.room, env.sender), self._cell_of(env.home))
                 continue
             if not isinstance(said, Words):
                 try:
                     said = render.without_words(env, await self._governing(env))
-                except NameAway:
+                except NameAway as silent_one:
+                    away[env.event_id] = silent_one.cell
                     continue
             state_key = said.state_key
             if env.target is not None:
                 state_key = names.get((env.room, env.target))
                 if state_key is None:
+                    away[env.event_id] = silent.get((env.room, env.target), self._cell_of(env.home))
                     continue
             piece = Piece(
                 render.fragment(env, said, sender, state_key),

@@ -133,6 +133,8 @@ class Rooms:
     ) -> PageOf:  # fmt: skip
         """A page of the timeline. It may be shorter than `limit`; without `end` there is no more.
 
+        What is cut off is left out; the room is told anew in `/sync` when it answers again.
+
         Raises: Forbidden, BadParam (`from`, `to`), RegionAway when not one event can be read now.
         Cost: one statement for the page, one for its words, one for names; beyond this cell's copy one call more.
         """
@@ -154,6 +156,8 @@ class Rooms:
         stop = None
         for env, json in zip(seen, shown, strict=True):
             if json is None:
+                if self.cell.cuts.leave_out_event(env):
+                    continue
                 if not chunk:
                     raise self.cell.away(self.cell.cell_of(env.home))
                 stop = env.seq
@@ -267,8 +271,7 @@ class Rooms:
                 if texts[env.event_id] == membership
                 or (not_membership is not None and texts[env.event_id] != not_membership)
             ]
-        shown = await self.show.events(seat.room, wanted, await self._reader(seat, caller))
-        return [json for json in shown if json is not None]
+        return await self.show.readable(seat.room, wanted, await self._reader(seat, caller))
 
     async def joined_members(self, caller: Caller, room_id: str) -> dict[str, dict[str, str]]:
         """Who is in a room that the caller is in: user id -> display_name, avatar_url. Raises: Forbidden."""

@@ -63,7 +63,7 @@ class Show:
         before, bundles = await asyncio.gather(
             self._before(room.room, envelopes), self._around(room, envelopes, reader)
         )
-        pieces = await self._pieces.fetch([*envelopes, *before.values(), *unsigned.within(bundles)])
+        pieces, _ = await self._pieces.fetch([*envelopes, *before.values(), *unsigned.within(bundles)])
         sight = reader.sight
         eye = Eye(
             ref=reader.member.ref,
@@ -75,15 +75,27 @@ class Show:
         writer = Writer(eye, around, int(self._cell.now() * 1_000), self._cell.transactions.text, room.room_id)
         return [writer.event(env) for env in envelopes]
 
+    async def readable(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes]:
+        """Each event as JSON, without those of a region that is cut off. Raises: RegionAway for one that is slow."""
+        return [json for _, json in await self._readable(room, envelopes, reader)]
+
     async def state(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes]:
-        """A list of state as JSON, without what cannot be read now, and without events that are no state to a client.
+        """The same for a list of state, without events that are no state to a client.
 
         Those are what is left of one whose state key was its author's word, and went with the others.
         """
-        shown = await self.events(room, envelopes, reader)
-        return [
-            json for env, json in zip(envelopes, shown, strict=True) if json is not None and _has_state_key(env, json)
-        ]
+        return [json for env, json in await self._readable(room, envelopes, reader) if _has_state_key(env, json)]
+
+    async def _readable(
+        self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader
+    ) -> list[tuple[Envelope, bytes]]:
+        found: list[tuple[Envelope, bytes]] = []
+        for env, json in zip(envelopes, await self.events(room, envelopes, reader), strict=True):
+            if json is not None:
+                found.append((env, json))
+            elif not self._cell.cuts.leave_out_event(env):
+                raise self._cell.away(self._cell.cell_of(env.home))
+        return found
 
     async def _before(self, room: RoomNo, envelopes: Sequence[Envelope]) -> dict[Place, Envelope]:
         places = unsigned.before(envelopes)

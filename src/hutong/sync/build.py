@@ -16,7 +16,7 @@ from hutong.cells.sync_reads import Moment, SyncReads
 from hutong.cells.tail import Tail
 from hutong.cells.unread_reads import MAIN
 from hutong.cells.view import Lru
-from hutong.ids import MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.ids import CellNo, MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
 from hutong.rooms.event_types import MEMBER, Membership
 from hutong.rooms.pieces import Pieces
 from hutong.sync import rooms, timeline, unread
@@ -29,6 +29,9 @@ from hutong.typing_notices.board import TypingBoard
 
 R = TypeVar("R")
 
+LeaveOut = Callable[[CellNo, RoomNo], bool]
+"""Whether words of a cell may be left out of a room, since it is cut off and not just slow; see `Cuts.leave_out`."""
+
 SHARED_MAX: Final = 200
 SCANNED_MIN: Final = 100
 OVERSAMPLE: Final = 5
@@ -39,9 +42,15 @@ class Builder:
     """Finds what a look is to hold. All sources of one cell."""
 
     def __init__(
-        self, tail: Tail, reads: SyncReads, surroundings: Surroundings, pieces: Pieces, roots: Roots,
+        self,
+        tail: Tail,
+        reads: SyncReads,
+        surroundings: Surroundings,
+        pieces: Pieces,
+        roots: Roots,
         typing: TypingBoard,
-    ) -> None:  # fmt: skip
+        leave_out: LeaveOut,
+    ) -> None:
         self._tail = tail
         self._reads = reads
         self._surroundings = surroundings
@@ -49,6 +58,7 @@ class Builder:
         self._pieces = pieces
         self._roots = roots
         self._typing = typing
+        self._leave_out = leave_out
         self._shared: Lru[Hashable, asyncio.Task[Any]] = Lru(SHARED_MAX)
 
     async def _once(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:
@@ -169,6 +179,10 @@ class Builder:
                 event = places.get((news.own.room, news.moment.seq))
                 news.scanned = [] if event is None else [event]
                 news.from_tail = False
+        for news in look.news:
+            left = news.own.leaving
+            if left is not None and left.pos == news.moment.pos:
+                news.scanned = [*news.scanned, left]
 
     def _budget(self, look: Look) -> int:
         """How many events are read of each room."""
@@ -193,20 +207,33 @@ class Builder:
         return news.scanned
 
     async def _read_pieces(self, look: Look, events: Iterable[Event], *, must: bool = True) -> None:
-        """Fetch the words of `events`. Raises Stuck at the first that must be told now and cannot be read."""
+        """Fetch the words of `events`. Those of a cell that is cut off are left out.
+
+        Raises: Stuck for a slow cell, at the first of them that must be told now.
+        """
         wanted = [event for event in events if event.env.event_id not in look.pieces]
         if not wanted:
             return
-        look.pieces |= await self._pieces.fetch(event.env for event in wanted)
-        if must and look.since is not None:
-            fresh = {news.own.room for news in look.news if news.fresh}
-            away = [
-                event.pos
-                for event in wanted
-                if event.env.event_id not in look.pieces and event.pos > look.told and event.env.room not in fresh
-            ]
-            if away:
-                raise Stuck(min(away))
+        pieces, away = await self._pieces.fetch(event.env for event in wanted)
+        look.pieces |= pieces
+        if not must:
+            return
+        slow = [
+            (self._told_at(look, event), away[event.env.event_id])
+            for event in wanted
+            if event.env.event_id in away and not self._leave_out(away[event.env.event_id], event.env.room)
+        ]
+        if slow:
+            raise Stuck(*min(slow))
+
+    def _told_at(self, look: Look, event: Event) -> Pos:
+        """For the sake of which position an event is told: its own, or that of what makes it necessary."""
+        news = next((news for news in look.news if news.own.room == event.env.room), None)
+        if event.pos > look.told and (news is None or not news.fresh):
+            return event.pos
+        if news is None:
+            return look.upto
+        return news.since if news.fresh else min((shown.pos for shown in news.events), default=look.upto)
 
     async def _read_histories(self, look: Look) -> None:
         """Read what decides about visibility, where events from before the own last move might be shown."""

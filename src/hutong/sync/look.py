@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hutong.cells.records import Envelope, Record
 from hutong.cells.relations import Bundle, Place
-from hutong.ids import MemberRef, Pos, RoomNo, Seq
+from hutong.ids import CellNo, MemberRef, Pos, RoomNo, Seq
 from hutong.rooms.pieces import Piece
 from hutong.rooms.unsigned import Around
 from hutong.sync.model import Ask, News
@@ -12,11 +12,12 @@ from hutong.sync.session import Session
 
 
 class Stuck(Exception):
-    """An event that has to be told cannot be read now. `pos`: everything before it can be told."""
+    """A cell is slow, and so what has to be told cannot be read now. `pos`: everything before it can be told."""
 
-    def __init__(self, pos: Pos) -> None:
+    def __init__(self, pos: Pos, cell: CellNo) -> None:
         super().__init__(pos)
         self.pos = pos
+        self.cell = cell
 
 
 @dataclass(slots=True, kw_only=True)

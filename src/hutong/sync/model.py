@@ -47,6 +47,10 @@ class Own:
     from_seq: Seq
     forgotten: bool
     history: list[Moment]
+    healed: Pos = START
+    """When the room was last to be told anew, after a cut."""
+    leaving: Event | None = None
+    """The own leaving, while the room's home has not heard of it."""
     unread: UnreadRow | None = None
     """Valid as of `unread_at`."""
     unread_at: Pos = START
@@ -100,6 +104,8 @@ class News:
     after: Pos
     """The timeline tells what came after this; 0: anew, with the whole state."""
     upto: Pos
+    since: Pos = START
+    """A timeline that begins anew does so for something at this position; 0: the client has no token."""
     own_only: bool = False
     """Only the event about the reader's own membership may be shown."""
     full_state: bool = False

@@ -32,18 +32,21 @@ def incremental(own: Own, before: Before, ask: Ask, since: Pos, upto: Pos) -> Ne
     if moment is None:
         return None
     section = SECTIONS[Membership(moment.membership)]
-    if section is not Section.JOIN and moment.pos <= since:
+    healed = since < own.healed <= upto
+    if section is not Section.JOIN and moment.pos <= since and not (healed and section is not Section.LEAVE):
         return None
     was_in = before.membership == Membership.JOIN
     own_only = section is not Section.JOIN and not (was_in and own.followed)
-    # Newly joined, or left and joined in between: the whole state, and the last events that may be seen.
-    after = START if before.broken and not own_only else since
+    # Newly joined, or left and joined in between, or not told in full during a cut: the whole state, and the last
+    # events that may be seen.
+    after = START if (before.broken or healed) and not own_only else since
     return News(
         own=own,
         section=section,
         moment=moment,
         after=after,
         upto=_end(section, moment, upto),
+        since=min(pos for pos in (own.healed, moment.pos) if since < pos <= upto) if after == START else START,
         own_only=own_only,
         full_state=ask.full_state,
         was_in=was_in,

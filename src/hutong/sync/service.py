@@ -1,8 +1,8 @@
 """Answers `/sync`: looks for news, waits for some, and never tells what it could not read.
 
 Client-Server API v1.19, "Syncing". An answer ends at a position of the log: everything before it that concerns the
-reader was told, nothing after it. If an event cannot be read now, because its author's home is slow or cut off, the
-answer ends just before it.
+reader was told, nothing after it. If an event cannot be read now, because its author's home is slow, the answer ends
+just before it. What is cut off is left out, and told when it answers again.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tail import Tail
 from hutong.cells.tokens import SyncToken, Tokens
 from hutong.cells.view import RoomInfo, View
-from hutong.ids import AccountNo, DeviceNo, MemberRef, Pos, RoomNo
+from hutong.errors import RegionAway
+from hutong.ids import AccountNo, CellNo, DeviceNo, MemberRef, Pos, RoomNo
 from hutong.rooms.event_types import MEMBER
 from hutong.rooms.unsigned import TxnText
 from hutong.sync.build import Builder
@@ -29,6 +30,8 @@ from hutong.vault.vault import Gone, Vault
 
 RETRY_S: Final = 0.5
 """How long a stuck sync waits before it tries again."""
+SLOW_WAIT_S: Final = 10.0
+"""How long a first sync waits for a region that is slow."""
 
 Stripped = Callable[[RoomInfo, MemberRef], Awaitable[Sequence[bytes] | None]]
 """The stripped state of a room for somebody who is invited, wherever its home is; None when that is away now."""
@@ -65,18 +68,21 @@ class Sync:
     transaction: TxnText
     keys: Callable[[AccountNo, DeviceNo], Awaitable[bytes]]
     """What an answer says of the keys that a device has left here: members of a JSON object."""
+    away: Callable[[CellNo], RegionAway]
+    """The error for a client when a cell cannot be asked."""
     now: Callable[[], float]
 
     async def answer(self, account: AccountNo, device: DeviceNo, ask: Ask) -> bytes:
         """The body of the answer, as soon as there is news, or when the client's time-out is over.
 
-        Raises: BadParam naming `since`.
+        Raises: BadParam naming `since`; RegionAway when a first answer needs the words of a region that is too slow.
         Cost: waiting costs nothing. By the tail: no statement while words and names are cached, one more each for
             members of lazy loading, account data, summaries and replaced state. By the tables: a fixed number.
         """
         token = None if ask.since is None else self.tokens.parse_sync(ask.since, self.tail.head)
         loop = asyncio.get_running_loop()
-        until = loop.time() + ask.timeout_ms / 1_000
+        began = loop.time()
+        until = began + ask.timeout_ms / 1_000
         session = self.sessions.open(account, device)
         try:
             while token is not None and not ask.full_state and self._quiet(session, token):
@@ -85,7 +91,13 @@ class Sync:
                     return _empty(self.tokens.sync(self.tail.head, self.typing.eph), keys)
                 await session.news(until)
             while True:
-                found = await self._look(session, ask, token)
+                try:
+                    found = await self._look(session, ask, token)
+                except Stuck as slow:  # there is nothing that could be told before it
+                    if loop.time() >= max(until, began + SLOW_WAIT_S):
+                        raise self.away(slow.cell) from None
+                    await asyncio.sleep(RETRY_S)
+                    continue
                 if found.telling or token is None or ask.full_state or session.ended or loop.time() >= until:
                     return found.body
                 # Between the look at head and counter in `_look` and here, something may have come.
@@ -121,6 +133,8 @@ class Sync:
                 await self._names(look)
                 await self._invitations(look)
             except Stuck as error:
+                if token is None or ask.full_state:
+                    raise
                 stuck = True
                 upto = Pos(max(error.pos - 1, look.told))
                 if upto == look.told:

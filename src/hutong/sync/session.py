@@ -16,7 +16,7 @@ from hutong.cells.view import room_id_text
 from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Pos, RoomNo, Seq
 from hutong.rooms.event_types import Membership
 from hutong.sync.filters import Filter
-from hutong.sync.model import Before, Own, is_about
+from hutong.sync.model import START, Before, Own, is_about
 
 IDLE_S: Final = 90.0
 """A session ends so long after its last poll."""
@@ -60,6 +60,8 @@ class Session:
                 self.moved.add(record.room)
             elif not record.account:
                 self.last[record.room] = record.pos
+                if record.kind is LogKind.HEAL and record.room in self.rooms:
+                    self.rooms[record.room].healed = record.pos
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
@@ -189,6 +191,7 @@ class Sessions:
             since = history[-1].pos if history else max(session.loaded, self._tail.start)
             moves = [*history, *self._moves(own, since), *own.history]
             own.history = sorted({move.seq: move for move in moves}.values(), key=_seq)
+            own.healed = max(own.healed, START if known is None else known.healed)
             session.rooms[row.room] = own
         self._watch(session)
 
@@ -211,6 +214,8 @@ class Sessions:
             from_seq=row.from_seq,
             forgotten=row.forgotten,
             history=[Moment(row.seq, row.pos, row.membership)],
+            healed=row.healed,
+            leaving=row.leaving,
         )
 
     def _watch(self, session: Session) -> None:
@@ -222,6 +227,9 @@ class Sessions:
         new = joined - session.watched
         self._tail.subscribe(session, new)
         self._tail.unsubscribe(session, session.watched - joined)
+        for room in new:  # nobody told the session of what came before it watched
+            heals = [r.pos for r in self._tail.of_room(room, self._tail.start) if r.kind is LogKind.HEAL]
+            session.rooms[room].healed = max(session.rooms[room].healed, *heals, START)
         for room in joined ^ session.watched:
             session.last[room] = session.last_pos = self._tail.head  # it may have told something unheard
         session.watched = joined

@@ -41,7 +41,8 @@ class Surroundings:
         within = [*look.before.values(), *unsigned.within(look.bundles)]
         missing = [env for env in within if env.event_id not in look.pieces]
         if missing:
-            look.pieces |= await self._pieces.fetch(missing)
+            pieces, _ = await self._pieces.fetch(missing)
+            look.pieces |= pieces
 
     async def _before(self, look: Look, once: Once) -> None:
         """The events that were replaced by state in a timeline, and the redactions of what is redacted."""

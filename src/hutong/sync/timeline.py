@@ -25,8 +25,8 @@ def choose(
     `joined_since`: to a client that goes on from a token, a room that begins anew is a gap. `ignored`: the user ids of
     those of whom only state is told.
 
-    A timeline that begins anew ends where an event cannot be read now, or may not be seen: what is older can be paged
-    for, and the state before the timeline includes what changed in a hole.
+    A timeline that begins anew ends where an event may not be seen: what is older can be paged for. An event of a cell
+    that is cut off is left out, and the room limited; it is told when that cell answers again.
     """
     if not filter.shows_timeline(news.own.room_id):
         return  # nothing is missing of what was asked for
@@ -41,9 +41,9 @@ def choose(
         passes = admits(filter, event, pieces)
         if passes and ignored and _is_ignored(news, event.env, pieces[event.env.event_id], ignored):
             passes = False
-        if passes is None and news.fresh:
+        if passes is None:
             cut = True
-            break
+            continue
         if passes is False:
             continue
         if len(shown) >= filter.limit:
@@ -82,7 +82,7 @@ def end_at_leaving(news: News) -> None:
 
 
 def admits(filter: Filter, event: Event, pieces: Mapping[bytes, Piece]) -> bool | None:
-    """Whether the timeline's filter lets the event pass; None when it cannot be read now."""
+    """Whether the timeline's filter lets the event pass; None when it is left out."""
     matcher = filter.timeline
     by_code = matcher.types.admits_code(event.env.type)
     if by_code is False:

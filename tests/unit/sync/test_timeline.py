@@ -52,11 +52,12 @@ def test_events_that_the_filter_leaves_out_do_not_count() -> None:
     assert not told.limited
 
 
-def test_a_room_told_anew_ends_at_what_cannot_be_read() -> None:
-    told = news(JOINED, says(5, 6, 7, 8))
-    assert chosen(told, EVERYTHING, 6) == [7, 8]
+@pytest.mark.parametrize("after", [0, 40])
+def test_what_is_cut_off_is_left_out_and_the_room_is_limited(after: int) -> None:
+    told = news(JOINED, says(5, 6, 7, 8), after=after)
+    assert chosen(told, EVERYTHING, 6) == [5, 7, 8]
     assert told.limited
-    assert told.start == 7
+    assert told.start == 5
 
 
 def test_a_copy_of_a_room_has_a_gap_before_its_first_event() -> None:
