@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.api.test_sync_across import cut, forget_words
 from tests.conftest import Newcomer
 from tests.support.client import Client, Json, ageless, path, refused
+from tests.support.ways import EU, Ways, forget_words
 
 if TYPE_CHECKING:
     from hutong.node import Node
@@ -176,7 +176,9 @@ async def test_who_comes_from_abroad_later_sees_around_what_is_older(newcomer: N
         assert "join" in memberships
 
 
-async def test_it_ends_before_what_cannot_be_read_now(node: "Node", newcomer: Newcomer, alice: Client) -> None:
+async def test_it_ends_before_what_cannot_be_read_now(
+    node: "Node", newcomer: Newcomer, alice: Client, ways: Ways
+) -> None:
     """bob's words of long ago are away with his region; a first reader gets what there is up to them."""
     room = await alice.create_room(preset="public_chat")
     bob = await newcomer("bob", "eu")
@@ -186,12 +188,13 @@ async def test_it_ends_before_what_cannot_be_read_now(node: "Node", newcomer: Ne
     theirs = await bob.send(room, "his last words")
     await alice.sees(room, theirs)
     forget_words(node, "cn")
-    with cut(node, "cn", "eu"):
-        found = await context(alice, room, said[1], limit=20)
-        assert bodies(found["events_before"]) == ["0"]
-        assert bodies(found["events_after"]) == ["2"]
-        with refused("M_UNKNOWN", "region eu", status=503):
-            await context(alice, room, theirs)
+    await ways.cut_and_noticed(EU)
+    found = await context(alice, room, said[1], limit=20)
+    assert bodies(found["events_before"]) == ["0"]
+    assert bodies(found["events_after"]) == ["2"]
+    with refused("M_UNKNOWN", "region eu", status=503):
+        await context(alice, room, theirs)
+    await ways.healed()
     older = await alice.messages(room, "b", limit=1, **{"from": found["start"]})
     newer = await alice.messages(room, "f", limit=1, **{"from": found["end"]})
     assert bodies(older["chunk"] + newer["chunk"]) == ["his words", "his last words"]

@@ -1,8 +1,8 @@
 """A room governs itself by what its state says, whoever said it and wherever they are now; across regions."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +11,7 @@ from hutong.ids import CellNo, event_id_bytes
 from hutong.rooms.event_types import Membership
 from tests.conftest import Newcomer
 from tests.support.client import Client, Json, path, refused
+from tests.support.ways import Ways
 
 if TYPE_CHECKING:
     from hutong.node import Node
@@ -27,18 +28,15 @@ async def until_erased(reader: Client, room: str, person: Client) -> None:
             await asyncio.sleep(0.1)
 
 
-@contextmanager
-def cut(node: "Node", cell: CellNo) -> Iterator[None]:
-    """`cell` cannot be reached, nor reach anybody."""
-    links = node.link.faults
-    faults = [links[pair] for other in node.cells if other != cell for pair in ((cell, other), (other, cell))]
-    for fault in faults:
-        fault.cut = True
+@asynccontextmanager
+async def cut(node: "Node", cell: CellNo) -> AsyncIterator[None]:
+    """`cell` cannot be reached, nor reach anybody, and everybody knows."""
+    ways = Ways(node)
+    await ways.cut_and_noticed(cell)
     try:
         yield
     finally:
-        for fault in faults:
-            fault.cut = False
+        await ways.healed()
 
 
 @pytest.fixture(params=["cn", "ru"], ids=["at home with the room", "abroad"])
@@ -152,7 +150,7 @@ async def test_a_moderator_abroad_redacts_somebody_of_a_region_without_members_w
     await bob.until(lambda: bob.membership(room, carol) == "leave", "carol's leaving")
     raw = event_id_bytes(said)
     assert raw is not None
-    with cut(node, RU):
+    async with cut(node, RU):
         redaction = await bob.redact(room, said)
         await alice.sees(room, redaction)
         assert raw in await node.cells[RU].reads.contents([raw])
@@ -180,7 +178,7 @@ async def test_who_is_only_out_of_reach_is_not_called_erased(
     assert room is not None
     for member in await cn.reads.members(room, [Membership.JOIN]):
         cn.names.drop(room, member.ref)  # as after a restart
-    with cut(node, RU):
+    async with cut(node, RU):
         assert (LEVELS, "") not in await alice.all_state(lane)
         with refused("M_UNKNOWN", status=503):
             await alice.get_state(lane, LEVELS)
@@ -220,7 +218,7 @@ async def test_order_is_kept_among_people_who_are_out_of_reach(
     for person in (carol, dana):
         await alice.sees(lane, await person.send(lane, "here"))
     held = await alice.get_state(lane, LEVELS)
-    with cut(node, RU):
+    async with cut(node, RU):
         told = await alice.set_state(lane, LEVELS, held | with_users(held, {carol.user_id: 5, dana.user_id: 5}))
         await alice.ban(lane, dana, reason="for now")
         await alice.kick(lane, carol)

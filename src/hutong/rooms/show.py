@@ -15,7 +15,7 @@ from hutong.cells.cell import Cell
 from hutong.cells.records import Envelope, Member
 from hutong.cells.relations import Bundle, Eyes, Place
 from hutong.cells.view import RoomInfo
-from hutong.ids import AccountNo, DeviceNo, MemberRef, RoomNo
+from hutong.ids import AccountNo, CellNo, DeviceNo, MemberRef, RoomNo
 from hutong.rooms import unsigned
 from hutong.rooms.access import Sight
 from hutong.rooms.pieces import Pieces
@@ -60,10 +60,17 @@ class Show:
 
     async def events(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes | None]:
         """Each event as JSON; None for one whose author's home cannot be asked now."""
+        shown, _ = await self._shown(room, envelopes, reader)
+        return shown
+
+    async def _shown(
+        self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader
+    ) -> tuple[list[bytes | None], Mapping[bytes, CellNo]]:
+        """As `events`, and by the event's id the cell that did not answer."""
         before, bundles = await asyncio.gather(
             self._before(room.room, envelopes), self._around(room, envelopes, reader)
         )
-        pieces, _ = await self._pieces.fetch([*envelopes, *before.values(), *unsigned.within(bundles)])
+        pieces, away = await self._pieces.fetch([*envelopes, *before.values(), *unsigned.within(bundles)])
         sight = reader.sight
         eye = Eye(
             ref=reader.member.ref,
@@ -73,7 +80,7 @@ class Show:
         )
         around = Around(pieces=pieces, before=before, bundles=bundles)
         writer = Writer(eye, around, int(self._cell.now() * 1_000), self._cell.transactions.text, room.room_id)
-        return [writer.event(env) for env in envelopes]
+        return [writer.event(env) for env in envelopes], away
 
     async def readable(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes]:
         """Each event as JSON, without those of a region that is cut off. Raises: RegionAway for one that is slow."""
@@ -90,11 +97,14 @@ class Show:
         self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader
     ) -> list[tuple[Envelope, bytes]]:
         found: list[tuple[Envelope, bytes]] = []
-        for env, json in zip(envelopes, await self.events(room, envelopes, reader), strict=True):
+        shown, away = await self._shown(room, envelopes, reader)
+        for env, json in zip(envelopes, shown, strict=True):
             if json is not None:
                 found.append((env, json))
-            elif not self._cell.cuts.leave_out_event(env):
-                raise self._cell.away(self._cell.cell_of(env.home))
+                continue
+            cell = away.get(env.event_id, self._cell.cell_of(env.home))
+            if not self._cell.cuts.leave_out(cell, env.room):
+                raise self._cell.away(cell)
         return found
 
     async def _before(self, room: RoomNo, envelopes: Sequence[Envelope]) -> dict[Place, Envelope]:
