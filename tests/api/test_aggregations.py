@@ -1,12 +1,15 @@
 """What is told with an event of what relates to it. Client-Server API v1.19, "Aggregations of child events"."""
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.conftest import Newcomer
 from tests.support.client import Client, Json, path, refused
+
+if TYPE_CHECKING:
+    from hutong.node import Node
 
 
 def relates(kind: str, event_id: str, **more: Any) -> Json:
@@ -186,8 +189,8 @@ def _timeless(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("how", ["anew", "from a token", "from the tail"])
-async def test_a_limited_sync_tells_it_too(alice: Client, bob: Client, room: str, how: str) -> None:
-    """Fourteen messages are more than a timeline of ten; the first of those told is edited by the last of all."""
+async def test_a_limited_sync_tells_it_too(node: "Node", alice: Client, bob: Client, room: str, how: str) -> None:
+    """Sixteen messages are more than a timeline of ten. By the tail, no statement asks for what relates to them."""
     before = (await alice.sync())["next_batch"]
     said = [await bob.send(room, f"{n}") for n in range(13)]
     replied = [await reply(bob, room, said[7]), await reply(alice, room, said[7])]
@@ -195,7 +198,10 @@ async def test_a_limited_sync_tells_it_too(alice: Client, bob: Client, room: str
     other = await alice.another_device()
     await alice.sees(room, last)
     person, since = (other, None) if how == "anew" else (other, before) if how == "from a token" else (alice, before)
+    reads = [slices.sync.builder._surroundings._relations for slices in node.slices.values()]
+    statements = sum(each.statements for each in reads)
     told = (await person.sync(since))["rooms"]["join"][room]["timeline"]
+    assert sum(each.statements for each in reads) - statements == (how != "from the tail")
     assert told["limited"] is True
     events = {event["event_id"]: event["unsigned"] for event in told["events"]}
     assert list(events) == [*said[6:], *replied, last]
