@@ -271,24 +271,12 @@ class Node:
         ignored_users = IgnoredUsers(account_data)
         surroundings = Surroundings(sync_reads, relation_reads, pieces, ignored.of)
         sync = Sync(
-            tail=cell.tail,
-            reads=sync_reads,
-            sessions=SyncSessions(cell.tail, sync_reads, directory.server_name),
+            tail=cell.tail, reads=sync_reads, sessions=SyncSessions(cell.tail, sync_reads, directory.server_name),
             builder=Builder(cell.tail, sync_reads, surroundings, pieces, roots, board, cell.cuts.leave_out),
-            typing=board,
-            tokens=tokens,
-            names=cell.names,
-            view=cell.view,
-            vault=vault,
-            stripped=stripped.of,
-            push_rules=push_rules,
-            user_id=accounts.user_id,
-            ignored=ignored_users.of,
-            transaction=cell.transactions.text,
-            keys=keys.keys.in_sync,
-            away=cell.away,
-            now=now,
-        )
+            typing=board, tokens=tokens, names=cell.names, view=cell.view, vault=vault, stripped=stripped.of,
+            push_rules=push_rules, user_id=accounts.user_id, ignored=ignored_users.of,
+            transaction=cell.transactions.text, keys=keys.keys.in_sync, away=cell.away, now=now,
+        )  # fmt: skip
 
         # Accounts, which end sessions, show profiles and leave rooms.
         login_sessions.ended.append(lambda caller: sync.sessions.end(caller.account, caller.device))
