@@ -182,6 +182,8 @@ class Node:
         for slices in self.slices.values():
             await slices.cell.start()
             on_stop.push_async_callback(slices.cell.stop)
+        for slices in self.slices.values():
+            await slices.cell.follow()
         await self._finish_interrupted()
         await self._listen(now, random)
 

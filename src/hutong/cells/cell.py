@@ -168,12 +168,15 @@ class Cell:
         return Minute(int(self.now() // 60))
 
     async def start(self) -> None:
-        """Take the writer's lock, answer other cells, follow them. Raises NotTheWriter, KeystoreError."""
+        """Take the writer's lock, and answer other cells. Raises NotTheWriter, KeystoreError."""
         await self.replication.load()
         self.memory.voided = await self.reads.all_voided()
         await self.writer.start()
         self.keystore.check_head(self.gen, self.tail.head)
         self._serve()
+
+    async def follow(self) -> None:
+        """Follow the other cells, which answer by now: who does not is cut off."""
         await self.cuts.start()
         self.replication.start()
         loop = asyncio.get_running_loop()
@@ -271,7 +274,8 @@ class Cell:
         serve(self.number, Locate, self._answer_locate)
 
     async def _answer_ping(self, _: CellNo, request: Ping) -> None:
-        """Being asked is all there is to it."""
+        """Who cannot read is as good as cut off."""
+        await self.reads.alive()
 
     async def _answer_append(self, src: CellNo, request: Append) -> Seq:
         draft = request.draft

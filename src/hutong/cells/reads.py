@@ -128,6 +128,10 @@ class Reads:
 
     pool: "Pool[Any]"
 
+    async def alive(self) -> None:
+        """Raises what the database raises when it does not answer."""
+        await self.pool.execute("SELECT")
+
     async def event_by_id(self, event_id: bytes) -> Event | None:
         row = await self.pool.fetchrow(_BY_ID, UUID(event_id))
         return None if row is None else event_of(row)
