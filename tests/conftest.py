@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LIMITS_OFF = "[limits]\nenabled = false\n"
 CHEAP_PASSWORDS = "[passwords]\nmemory_kib = 1024\npasses = 1\n"
 REQUEST_TIMEOUT_S = 60
-DEMO, TWO_CELLS = "demo", "cn is two cells"
+DEMO, TWO_CELLS = "demo", soak.TWO_CELLS
 KINDS = {
     DEMO: "",
     TWO_CELLS: """

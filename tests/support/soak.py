@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "tests" / "SOAK.md"
+TWO_CELLS = "cn is two cells"
 HEAD = """\
 # The last soak
 
@@ -21,21 +23,37 @@ of its test; "dirty" is a tree with changes that were not committed.
 
 
 def write(reports: dict[str, list[pytest.TestReport]]) -> None:
-    """One row for each test, by what became of it this time, or the last time that it ran."""
+    """One row for each test, by what became of it this time, or the last time that it ran.
+
+    What runs once more with two cells is one row for each file, with the number of its tests.
+    """
+    found: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for outcome in ("passed", "failed", "error"):
+        for report in reports.get(outcome, ()):
+            if report.when == "call" or outcome == "error":
+                found[_name(report)].append((outcome, report.duration))
     now = f"{_date()} | {_commit()} | {_machine()}"
     rows = {
-        _name(report): f"| {_name(report)} | {outcome} | {report.duration:.0f} | {now} |"
-        for outcome in ("passed", "failed", "error")
-        for report in reports.get(outcome, ())
-        if report.when == "call" or outcome == "error"
+        name: f"| {name} | {_outcome(told)} | {sum(seconds for _, seconds in told):.0f} | {now} |"
+        for name, told in found.items()
     }
     if rows:
         REPORT.write_text(HEAD + "\n".join(sorted((_earlier() | rows).values())) + "\n")
 
 
+def _outcome(told: list[tuple[str, float]]) -> str:
+    counts = Counter(outcome for outcome, _ in told)
+    if len(told) == 1:
+        return told[0][0]
+    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+
+
 def _name(report: pytest.TestReport) -> str:
     """The test within its folder: the same name stands in several files."""
-    return report.nodeid.removeprefix("tests/").replace(".py::", ": ").replace("|", "/")
+    file, _, test = report.nodeid.removeprefix("tests/").partition(".py::")
+    if f"[{TWO_CELLS}" in test:
+        return f"{file}: everything, with cn as two cells"
+    return f"{file}: {test}".replace("|", "/")
 
 
 def _earlier() -> dict[str, str]:
