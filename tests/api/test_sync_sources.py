@@ -261,3 +261,39 @@ async def test_who_waits_is_woken_by_their_rooms_only(node: Node, alice: Client,
     assert woken == []
     slices.sync.sessions.close(session)
     assert answer["next_batch"]
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["as its time is up", "of a session that ends"])
+async def test_what_comes_while_an_empty_answer_is_made_is_told_by_the_next(
+    node: Node, alice: Client, room: str, ended: bool
+) -> None:
+    slices, who = await caller_of(node, alice)
+    since = await alice.sync((await alice.sync())["next_batch"])
+
+    async def keys(*of: Any) -> bytes:
+        await alice.send(room, "meanwhile")
+        return await slices.sync.keys(*of)
+
+    sync = replace(slices.sync, keys=keys)
+    ask = Ask(since=since["next_batch"], filter=parse("{}"), timeout_ms=20_000 if ended else 0)
+    answer = asyncio.create_task(sync.answer(who.account, who.device, ask))
+    if ended:
+        session = sync.sessions.open(who.account, who.device)
+        sync.sessions.close(session)
+        while not session._waiting:
+            await asyncio.sleep(0)
+        sync.sessions.end(who.account, who.device)
+    body = json.loads(await answer)
+    assert "rooms" not in body
+    told = (await alice.sync(body["next_batch"]))["rooms"]["join"][room]["timeline"]["events"]
+    assert [event["content"]["body"] for event in told] == ["meanwhile"]
+
+
+async def test_a_session_that_has_ended_is_no_news_of_what_came_since(node: Node, alice: Client, room: str) -> None:
+    slices, who = await caller_of(node, alice)
+    sessions = late_comer(slices).sessions
+    session = sessions.open(who.account, who.device)
+    before = await sessions.refresh(session)
+    sessions.end(who.account, who.device)
+    await alice.send(room, "meanwhile")
+    assert await sessions.refresh(session) == before < slices.cell.tail.head

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hutong.ids import CellNo, event_id_bytes
+from tests.conftest import Newcomer
 from tests.support.client import Client, Json, ageless, path, refused
 from tests.support.ways import CN, EU, RU, Ways, forget_words
 
@@ -241,3 +242,40 @@ async def test_a_moderator_abroad_redacts_during_a_cut_what_only_its_author_has(
 
     await ways.healed()
     await eventually(gone, "the words' end")
+
+
+async def test_an_invitation_by_somebody_within_reach_is_whole_afterwards(
+    alice: Client, bob: Client, carol: Client, ways: Ways
+) -> None:
+    """Who invites is known; what the room is called, only its home can say."""
+    room = await alice.create_room(name="Tea house", preset="public_chat", power_level_content_override={"invite": 0})
+    await bob.join(room)
+    await bob.invite(room, carol)
+    await carol.until(lambda: room in carol.invitations, "the invitation")
+    await ways.cut_and_noticed(CN)
+    newly = await carol.another_device()
+    await newly.poll()
+    assert {event["type"] for event in newly.invitations[room]} == {"m.room.member"}
+    await ways.healed()
+    await newly.poll()
+    assert {event["type"] for event in newly.invitations[room]} >= {"m.room.name", "m.room.member"}
+
+
+async def test_a_leaving_holds_when_somebody_else_comes_before_it_is_heard_of(
+    alice: Client, carol: Client, lane: str, newcomer: Newcomer, node: "Node", ways: Ways
+) -> None:
+    """The newcomer's region gets the room anew from its home, in which she who left still is."""
+    dave = await newcomer("dave", "ru")
+    await alice.until(lambda: alice.membership(lane, carol) == "join", "carol")
+    await ways.cut_and_noticed(CN)
+    await carol.leave(lane)
+    cell = node.cells[CellNo(RU)]
+    [(event_id, *_)] = await cell.reads.unsettled()
+    async with cell.settling.deciding.about(event_id):
+        await ways.healed()
+        await dave.join(lane)
+        await dave.sees(lane, await dave.send(lane, "hello"))
+        assert lane not in await carol.joined_rooms()
+    cell.settling.due()
+    await alice.until(lambda: alice.membership(lane, carol) == "leave", "carol's leaving")
+    assert lane not in await carol.joined_rooms()

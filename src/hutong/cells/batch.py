@@ -252,9 +252,11 @@ class Batch:
         self.put(LEFT, (room, ref), room, ref)
 
     def cut(self, cell: CellNo, minute: Minute) -> None:
+        self._rows.get(CUT_OVER.name, _EMPTY).pop(cell, None)
         self.put(CUTS, cell, *_in_order(tables.CUTS, {"cell": cell, "minute": minute}))
 
     def cut_over(self, cell: CellNo) -> None:
+        self._rows.get(CUTS.name, _EMPTY).pop(cell, None)
         self.put(CUT_OVER, cell, cell)
 
     def heal(self, room: RoomNo) -> None:

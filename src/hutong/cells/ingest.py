@@ -140,6 +140,9 @@ class Ingest:
         """Begin to keep a copy (or, `facts_only`, to know of an invitation): the room and its state so far."""
         joins = env.type == MEMBER and env.value == Membership.JOIN
         facts = snapshot.facts
+        left = {}  # who left by an event that the room's home has not heard of stays out
+        if state is not None:
+            left = {ref: m.seq for ref, m in state.members.items() if m.membership == Membership.LEAVE}
         if state is None:
             state = self._new(facts)
             memory.add(state)
@@ -151,7 +154,10 @@ class Ingest:
         batch.room(state.room, state.room_id, state.home, state.version, state.from_seq, facts.proj)
         for old in snapshot.state:
             batch.snapshot_event(old)
-            if old.type == MEMBER:
+            if old.type == MEMBER and left.get(_target(old)) == old.seq and old.value != Membership.LEAVE:
+                ref = _target(old)
+                state.members[ref] = structs.replace(state.members[ref], membership=Membership.LEAVE)
+            elif old.type == MEMBER:
                 self._member(batch, state, old, news=False)
             elif old.skey is not None:
                 state.state[old.type, old.skey] = old.seq

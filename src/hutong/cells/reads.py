@@ -87,7 +87,10 @@ _TXNS = "SELECT txn, event_id FROM txns WHERE account = $1 AND device = $2"
 _UNSETTLED = f"SELECT id, room, room_home, account, state FROM content WHERE state <> {ContentState.LIVE}"
 _LEAVING = "SELECT room, ref, account, event_id, seq, ends, pos, minute FROM leaving WHERE account = $1"
 _CUTS = "SELECT cell FROM cuts"
-_FOREIGN_HOMES = "SELECT DISTINCT room, home FROM members WHERE account IS NULL"
+_FOREIGN_HOMES = """
+    SELECT room, home FROM rooms
+    UNION SELECT room, home FROM members WHERE account IS NULL
+    UNION SELECT r.room, e.home FROM rooms r JOIN events e ON e.room = r.room WHERE r.from_seq < 0"""
 _WAITING_IN = f"""
     SELECT room, ref, account FROM members WHERE room = ANY($1::int8[]) AND account IS NOT NULL
         AND membership IN ({Membership.INVITE}, {Membership.KNOCK})"""
@@ -277,7 +280,11 @@ class Reads:
         return [row["cell"] for row in await self.pool.fetch(_CUTS)]
 
     async def foreign_homes(self) -> list[tuple[RoomNo, HomeNo]]:
-        """The homes, elsewhere, of the people of each room here. Cost: reads all members; once, after a cut."""
+        """The home of each room here and those of its people elsewhere: whoever may have words to tell of it.
+
+        Of a room that is not followed, those who invited are all the people. Cost: reads all members; once, after a
+        cut that a restart fell into.
+        """
         return [(room, home) for room, home in await self.pool.fetch(_FOREIGN_HOMES)]
 
     async def waiting_in(self, rooms: Iterable[RoomNo]) -> list[tuple[RoomNo, MemberRef, AccountNo]]:

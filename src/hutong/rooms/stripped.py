@@ -35,6 +35,7 @@ class StrippedState:
         try:
             return await self._cell.link.call(home, request)
         except (LinkDown, MatrixError):
+            self._cell.cuts.leave_out(home, room.room)
             return None
 
     async def answer(self, _: CellNo, request: Stripped) -> list[bytes]:

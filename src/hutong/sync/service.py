@@ -86,9 +86,11 @@ class Sync:
         session = self.sessions.open(account, device)
         try:
             while token is not None and not ask.full_state and self._quiet(session, token):
-                if loop.time() >= until or session.ended:
-                    keys = await self.keys(account, device)
-                    return _empty(self.tokens.sync(self.tail.head, self.typing.eph), keys)
+                if session.ended:  # nobody tells it any more what comes: the client stays where it is
+                    return _empty(self.tokens.sync(token.pos, token.eph), await self.keys(account, device))
+                if loop.time() >= until:  # up to here it is quiet; what comes while the keys are read is not
+                    next_batch = self.tokens.sync(self.tail.head, self.typing.eph)
+                    return _empty(next_batch, await self.keys(account, device))
                 await session.news(until)
             while True:
                 try:
@@ -119,9 +121,9 @@ class Sync:
         return session.watched.isdisjoint(self.typing.changed_after(token.eph))
 
     async def _look(self, session: Session, ask: Ask, token: SyncToken | None) -> Answer:
-        upto = await self.sessions.refresh(session)
-        eph, stuck = self.typing.eph, False
         since = None if token is None else token.pos
+        upto = max(await self.sessions.refresh(session), Pos(-1) if since is None else since)
+        eph, stuck = self.typing.eph, False
         told_eph = -1 if token is None else token.eph if token.boot == self.tokens.boot else 0
         session.ignore(await self.ignored(session.account))
         while True:

@@ -159,7 +159,8 @@ class Sessions:
     async def refresh(self, session: Session) -> Pos:
         """Bring what the session knows of its rooms up to the head of the log, which is returned.
 
-        Between the look at the head and the return nothing is awaited.
+        Between the look at the head and the return nothing is awaited. A session that has ended hears of nothing any
+        more, and is complete up to where it was loaded.
         Cost: one statement for a new session or after a move of the own membership, else nothing.
         """
         async with session.lock:
@@ -168,6 +169,8 @@ class Sessions:
                 await self._load(session)
             while session.moved:
                 await self._read_moves(session)
+            if session.ended:
+                return session.loaded
             session.seen = self._tail.head
             return self._tail.head
 
@@ -176,7 +179,11 @@ class Sessions:
         session.moved.clear()
         resets, head = self._tail.resets, self._tail.head
         rows = await self._reads.my_rooms(session.account, head)
+        heard = session.rooms  # of rooms that were watched meanwhile
         session.rooms = {row.room: self._own(row) for row in rows}
+        for own in session.rooms.values():
+            if own.room in heard:
+                own.healed = max(own.healed, heard[own.room].healed)
         session.resets, session.loaded = resets, head
         self._watch(session)
 

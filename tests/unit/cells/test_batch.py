@@ -105,6 +105,24 @@ async def test_content_that_comes_to_be_and_goes_in_one_batch_is_gone(
     assert await cell_tables.pool.fetchval("SELECT count(*) FROM content WHERE id = $1", UUID(bytes=id)) == 0
 
 
+@pytest.mark.parametrize("cut_at_last", [True, False])
+async def test_a_cut_that_ends_and_begins_in_one_batch_is_as_it_was_said_last(
+    cell_tables: CellTables, batch: Batch, cut_at_last: bool
+) -> None:
+    cell = CellNo(777)
+    before = Batch(Pos(next(_positions)))
+    before.cut(cell, Minute(1))
+    await write(before, cell_tables)
+    if not cut_at_last:
+        batch.cut(cell, Minute(2))
+    batch.cut_over(cell)
+    if cut_at_last:
+        batch.cut(cell, Minute(2))
+    await write(batch, cell_tables)
+    rows = await cell_tables.pool.fetch("DELETE FROM cuts WHERE cell = $1 RETURNING cell", cell)
+    assert len(rows) == cut_at_last
+
+
 async def test_a_batch_that_only_has_rows_for_other_cells_is_known_to_have_landed(
     cell_tables: CellTables, batch: Batch, room: RoomNo
 ) -> None:
