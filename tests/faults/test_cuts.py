@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hutong.cells.records import Leaving
 from hutong.ids import CellNo, event_id_bytes
 from tests.conftest import Newcomer
 from tests.support.client import Client, Json, ageless, path, refused
@@ -193,14 +194,82 @@ async def test_a_leaving_gives_way_to_what_the_room_has_decided_meanwhile(
     await alice.invite(lane, carol)
     await ways.healed()
     await carol.until(lambda: lane in carol.invitations, "the invitation")
-    reads = node.cells[CellNo(RU)].reads
-
-    async def settled() -> bool:
-        return not await reads.unsettled()
-
-    await eventually(settled, "the leaving to be given up")
+    await eventually(lambda: settled(node, RU), "the leaving to be given up")
     assert await alice.get_state(lane, "m.room.member", carol.user_id) == {"membership": "invite"}
     await carol.accept(lane)
+
+
+async def test_a_leaving_outlives_what_was_said_before_it_and_comes_late(
+    alice: Client, carol: Client, lane: str, node: "Node", ways: Ways
+) -> None:
+    """Carol gives herself a new name; neither answer nor bell comes back before the cut. She leaves, and that holds."""
+    await alice.until(lambda: alice.membership(lane, carol) == "join", "carol")
+    ways.one(CN, RU, cut=True)  # no bell
+    ways.one(RU, CN, lose_replies=1)
+    renaming = {"membership": "join", "displayname": "Caroline"}
+    answer = await carol.put(path("rooms", lane, "state", "m.room.member", carol.user_id), renaming)
+    assert answer.status == 503
+    await ways.cut_and_noticed(CN)
+    await carol.leave(lane)
+    await ways.healed()
+    await alice.until(lambda: alice.membership(lane, carol) == "leave", "carol's leaving")
+    named = [event["content"].get("displayname") for event in alice.timeline[lane] if event.get("state_key")]
+    assert "Caroline" in named, "what she said before is there too"
+    await eventually(lambda: settled(node, RU), "everything to be settled")
+    assert lane not in await carol.joined_rooms()
+    assert (await alice.get_state(lane, "m.room.member", carol.user_id))["membership"] == "leave"
+
+
+@pytest.mark.parametrize("invited", [False, True])
+async def test_a_leaving_outlives_another_one_who_comes_back_first(
+    newcomer: Newcomer, alice: Client, carol: Client, node: "Node", ways: Ways, invited: bool
+) -> None:
+    """Who comes back makes ru's copy anew, from before the room has heard of any leaving."""
+    dave = await newcomer("dave", "ru")
+    room = await alice.create_room(preset="public_chat")
+    for person in (dave,) if invited else (dave, carol):
+        await person.join(room)
+    if invited:
+        await alice.invite(room, carol)
+        await carol.until(lambda: room in carol.invitations, "the invitation")
+    await alice.sees(room, await dave.send(room, "all are here"))
+    await ways.cut_and_noticed(CN)
+    await carol.leave(room)
+    await dave.leave(room)
+    ru = node.cells[CellNo(RU)]
+    owed, ru.settling._reads = ru.settling._reads, Nothing()  # type: ignore[assignment]
+    try:
+        await ways.healed()
+        ru.settling._reads = owed
+        async with ru.settling.deciding.about((await leaving_of(node, carol, room)).event_id):
+            await dave.join(room)
+            await dave.sees(room, await dave.send(room, "back"))
+    finally:
+        ru.settling._reads = owed
+    await alice.until(lambda: alice.membership(room, carol) == "leave", "carol's leaving")
+    assert (await alice.get_state(room, "m.room.member", carol.user_id))["membership"] == "leave"
+    assert room not in await carol.joined_rooms()
+    await carol.join(room)
+    await carol.sees(room, await carol.send(room, "back as well"))
+
+
+class Nothing:
+    """What `Settling` finds to do while something else must come first."""
+
+    async def unsettled(self) -> list[object]:
+        return []
+
+
+async def leaving_of(node: "Node", person: Client, room: str) -> Leaving:
+    slices = node.slices[CellNo(RU)]
+    who = await slices.accounts.sessions.resolve(person.token)
+    number = slices.cell.view.room_no(room)
+    assert number is not None
+    return (await slices.cell.reads.leaving(who.account))[number]
+
+
+async def settled(node: "Node", cell: int) -> bool:
+    return not await node.cells[CellNo(cell)].reads.unsettled()
 
 
 async def test_what_needs_the_region_that_is_away_says_so_at_once(

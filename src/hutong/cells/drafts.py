@@ -88,6 +88,8 @@ class Prepared:
     rel_type: int | None = None
     thread: Seq | None = None
     redacts: Envelope | None = None
+    ends: Seq | None = None
+    """Of a leaving that comes late: the sender's m.room.member that it ends now, after what they said in between."""
     mentioned: list[AccountNo] = field(default_factory=list)
 
 

@@ -11,7 +11,7 @@ from hutong.cells.codes import OutKind
 from hutong.cells.drafts import Home
 from hutong.cells.memory import Memory, NotLoaded, ReceiptKey, RoomState
 from hutong.cells.messages import OutRow, RoomFacts, SnapshotReply
-from hutong.cells.records import Envelope, Event, Member, Words
+from hutong.cells.records import Envelope, Event, Leaving, Member, Words
 from hutong.ids import AccountNo, CellNo, MemberRef, Minute, RoomNo, Seq
 from hutong.rooms.event_types import MEMBER, Membership
 from hutong.rooms.projection import decode
@@ -140,9 +140,6 @@ class Ingest:
         """Begin to keep a copy (or, `facts_only`, to know of an invitation): the room and its state so far."""
         joins = env.type == MEMBER and env.value == Membership.JOIN
         facts = snapshot.facts
-        left = {}  # who left by an event that the room's home has not heard of stays out
-        if state is not None:
-            left = {ref: m.seq for ref, m in state.members.items() if m.membership == Membership.LEAVE}
         if state is None:
             state = self._new(facts)
             memory.add(state)
@@ -154,11 +151,8 @@ class Ingest:
         batch.room(state.room, state.room_id, state.home, state.version, state.from_seq, facts.proj)
         for old in snapshot.state:
             batch.snapshot_event(old)
-            if old.type == MEMBER and left.get(_target(old)) == old.seq and old.value != Membership.LEAVE:
-                ref = _target(old)
-                state.members[ref] = structs.replace(state.members[ref], membership=Membership.LEAVE)
-            elif old.type == MEMBER:
-                self._member(batch, state, old, news=False)
+            if old.type == MEMBER:
+                self._member(batch, state, old)
             elif old.skey is not None:
                 state.state[old.type, old.skey] = old.seq
                 batch.state(state.room, old.type, old.skey, old.seq)
@@ -173,28 +167,41 @@ class Ingest:
         state.members = dict(self._members.get(facts.room, {}))
         return state
 
-    def _member(self, batch: Batch, state: RoomState, env: Envelope, *, news: bool = True) -> None:
+    def _member(self, batch: Batch, state: RoomState, env: Envelope) -> None:
         ref = _target(env)
         before = state.members.get(ref)
         home = before.home if before is not None else env.target_home
         if home is None or env.value is None:
             return
+        leaving = state.leaving.get(ref)
+        stays_left = leaving is not None and _is_before_leaving(env, leaving)
         member = Member(
             room=state.room,
             ref=ref,
             account=None if before is None else before.account,
             home=home,
-            membership=env.value,
+            membership=Membership.LEAVE if stays_left else env.value,
             seq=env.seq,
         )
         state.members[ref] = member
         batch.member(member)
         was_in = before is not None and before.membership == Membership.JOIN
-        state.joined[home] = state.joined.get(home, 0) + (env.value == Membership.JOIN) - was_in
-        if self.home.directory.cell_of(home) == self.home.cell:
-            batch.left(state.room, ref)
-            if news:
-                batch.membership(state.room, ref, member.account)
+        state.joined[home] = state.joined.get(home, 0) + (member.membership == Membership.JOIN) - was_in
+        if leaving is not None and stays_left:
+            state.leaving[ref] = structs.replace(leaving, ends=env.seq)
+            batch.leaving(state.leaving[ref])
+        elif self.home.directory.cell_of(home) == self.home.cell:
+            if state.leaving.pop(ref, None) is not None:
+                batch.left(state.room, ref)
+            batch.membership(state.room, ref, member.account)
+
+
+def _is_before_leaving(env: Envelope, leaving: Leaving) -> bool:
+    """Whether this is what somebody left from, or what they said of themselves before they left and comes only now,
+    such as a new name.
+    """
+    own = env.sender == leaving.ref and env.value == Membership.JOIN
+    return env.seq == leaving.ends or (own and env.prev_seq == leaving.ends)
 
 
 def _target(env: Envelope) -> MemberRef:

@@ -41,12 +41,11 @@ class LeaveHere:
         batch.member(state.members[self.ref])
         pos = batch.next_pos()
         batch.log(Record(pos=pos, kind=LogKind.MEMBERSHIP, room=self.room, account=self.account))
-        batch.leaving(
-            Leaving(
-                room=self.room, ref=self.ref, account=self.account, event_id=self.event_id, seq=state.head,
-                ends=member.seq, pos=pos, minute=self.minute,
-            )
+        state.leaving[self.ref] = Leaving(
+            room=self.room, ref=self.ref, account=self.account, event_id=self.event_id, seq=state.head,
+            ends=member.seq, pos=pos, minute=self.minute,
         )  # fmt: skip
+        batch.leaving(state.leaving[self.ref])
 
     async def found(self) -> None:
         """No row of this collides with another."""
@@ -62,6 +61,10 @@ class LeaveSuperseded:
         """Nothing to look up."""
 
     def form(self, batch: Batch, memory: Memory) -> None:
+        state = memory.get(self.leaving.room)
+        if state is not None:
+            state.leaving.pop(self.leaving.ref, None)
+            batch.touched.add(self.leaving.room)
         batch.content_gone(self.leaving.event_id)
         batch.left(self.leaving.room, self.leaving.ref)
         batch.membership(self.leaving.room, self.leaving.ref, self.leaving.account)

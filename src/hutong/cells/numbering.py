@@ -45,7 +45,7 @@ def check(state: RoomState, prepared: Prepared) -> None:
     sender = _known(state, draft.sender, draft.home)
     if draft.sender in state.members and state.members[draft.sender].home != draft.home:
         raise Forbidden("sender: is at home elsewhere")
-    if draft.leaves is not None and state.members[draft.sender].seq != draft.leaves:
+    if prepared.ends is not None and state.members[draft.sender].seq != prepared.ends:
         raise Forbidden("sender: is in this room anew, or out of it, since this was said")
     target = None
     if draft.target is not None:

@@ -10,7 +10,7 @@ from asyncpg.pgproto.pgproto import UUID
 from hutong.cells.codes import ContentState, LogKind, ReceiptType
 from hutong.cells.messages import Marker, SightReply
 from hutong.cells.records import Event, Leaving, Member, Txn
-from hutong.cells.rows import EVENT_COLUMNS, MEMBER_COLUMNS, event_of, member_of
+from hutong.cells.rows import EVENT_COLUMNS, MEMBER_COLUMNS, event_of, leaving_of, member_of
 from hutong.ids import (
     BUCKETS,
     AccountNo,
@@ -86,6 +86,9 @@ _NEW_REFS = """
 _TXNS = "SELECT txn, event_id FROM txns WHERE account = $1 AND device = $2"
 _UNSETTLED = f"SELECT id, room, room_home, account, state FROM content WHERE state <> {ContentState.LIVE}"
 _LEAVING = "SELECT room, ref, account, event_id, seq, ends, pos, minute FROM leaving WHERE account = $1"
+_MOVES_SINCE = f"""
+    SELECT seq, sender, value FROM events
+    WHERE room = $1 AND type = {MEMBER} AND skey = $2 AND seq > $3 ORDER BY seq"""
 _CUTS = "SELECT cell FROM cuts"
 _FOREIGN_HOMES = """
     SELECT room, home FROM rooms
@@ -267,13 +270,15 @@ class Reads:
 
     async def leaving(self, account: AccountNo) -> dict[RoomNo, Leaving]:
         """The leavings of an account of which the rooms' homes have not heard."""
-        rows = await self.pool.fetch(_LEAVING, account)
-        return {
-            room: Leaving(
-                room=room, ref=ref, account=account, event_id=event_id.bytes, seq=seq, ends=ends, pos=pos, minute=minute
-            )
-            for room, ref, account, event_id, seq, ends, pos, minute in rows
-        }  # fmt: skip
+        return {row["room"]: leaving_of(row) for row in await self.pool.fetch(_LEAVING, account)}
+
+    async def stayed_until(self, room: RoomNo, ref: MemberRef, since: Seq) -> Seq:
+        """The last m.room.member of somebody who joined by that at `since`, if all that came after it is their own
+        and says that they are in; else `since`.
+        """
+        rows = await self.pool.fetch(_MOVES_SINCE, room, ref, since)
+        stayed = all(row["sender"] == ref and row["value"] == Membership.JOIN for row in rows)
+        return Seq(rows[-1]["seq"]) if rows and stayed else since
 
     async def cuts(self) -> list[CellNo]:
         """The cells that are cut off, or were when this cell stopped."""

@@ -6,7 +6,7 @@ from typing import Any
 from asyncpg import Record as Row
 from msgspec import structs
 
-from hutong.cells.records import Envelope, Event, Member
+from hutong.cells.records import Envelope, Event, Leaving, Member
 from hutong.rooms.event_types import MEMBER, STRUCTURAL, Relation
 
 EVENT_COLUMNS = (
@@ -79,3 +79,11 @@ def columns(rows: Iterable[tuple[int, ...]], width: int) -> list[list[int]]:
     """Rows of `width` numbers as the arrays of `unnest`."""
     turned = [list(column) for column in zip(*rows, strict=True)]
     return turned or [[] for _ in range(width)]
+
+
+def leaving_of(row: Row) -> Leaving:
+    """A row of `leaving`."""
+    room, ref, account, event_id, seq, ends, pos, minute = row[:8]
+    return Leaving(
+        room=room, ref=ref, account=account, event_id=event_id.bytes, seq=seq, ends=ends, pos=pos, minute=minute
+    )

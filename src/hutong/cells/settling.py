@@ -14,6 +14,7 @@ from hutong.cells.reads import Reads
 from hutong.cells.records import Leaving, Words, unpack
 from hutong.cells.transactions import Transactions
 from hutong.cells.writer import Writer
+from hutong.engines.databases import AWAY
 from hutong.errors import MatrixError
 from hutong.ids import AccountNo, CellNo, HomeNo, RoomNo, Seq
 from hutong.vault.vault import Vault
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SETTLE_EVERY_S = 10.0
 AWAY_RETRY_S = 1.0
+_LATER: tuple[type[Exception], ...] = (LinkDown, MatrixError, *AWAY)
 
 
 class Settling:
@@ -51,24 +53,30 @@ class Settling:
             away: set[CellNo] = set()  # their turn comes again; nobody else's waits for it
             self._due.clear()
             try:
-                for event_id, room, home, account, state in await self._reads.unsettled():
-                    if self._cell_of(home) in away or self.deciding.on(event_id):
-                        continue
-                    try:
-                        async with self.deciding.about(event_id):
-                            if state is ContentState.OWED:
-                                await self._say_leaving(event_id, room, home, account)
-                            else:
-                                await self._settle(event_id, room, home, account)
-                    except (LinkDown, MatrixError):
-                        away.add(self._cell_of(home))
-            except Exception:
-                log.exception("cell %s: what was sent to other cells could not be settled", self._cell)
+                unsettled = await self._reads.unsettled()
+            except AWAY:
+                unsettled = []  # what keeps the database from answering is said elsewhere
+            for event_id, room, home, account, state in unsettled:
+                if self._cell_of(home) in away or self.deciding.on(event_id):
+                    continue
+                try:
+                    async with self.deciding.about(event_id):
+                        await self._one(event_id, room, home, account, state)
+                except _LATER:
+                    away.add(self._cell_of(home))
+                except Exception:
+                    log.exception("cell %s: something that was sent to another cell could not be settled", self._cell)
             try:
                 async with asyncio.timeout(AWAY_RETRY_S if away else SETTLE_EVERY_S):
                     await self._due.wait()
             except TimeoutError:
                 continue
+
+    async def _one(self, event_id: bytes, room: RoomNo, home: HomeNo, account: AccountNo, state: ContentState) -> None:
+        if state is ContentState.OWED:
+            await self._say_leaving(event_id, room, home, account)
+        else:
+            await self._settle(event_id, room, home, account)
 
     async def settled(self, event_id: bytes, account: AccountNo, seq: Seq | None) -> None:
         """The room's home has said what became of an event: its content stays, or goes with its transaction."""

@@ -188,9 +188,12 @@ class Sessions:
         self._watch(session)
 
     async def _read_moves(self, session: Session) -> None:
-        rooms = list(session.moved)
-        rows = await self._reads.my_rooms(session.account, self._tail.head, rooms)
-        session.moved.difference_update(rooms)
+        rooms, session.moved = session.moved, set()  # what moves while they are read is read once more
+        try:
+            rows = await self._reads.my_rooms(session.account, self._tail.head, rooms)
+        except BaseException:
+            session.moved |= rooms
+            raise
         for row in rows:
             own = self._own(row)
             known = session.rooms.get(row.room)
