@@ -34,11 +34,17 @@ class Request(Struct, Generic[R], frozen=True):
 
 
 class LinkDown(Exception):
-    """The other cell did not answer in time. What was asked may have happened or not."""
+    """No answer came: not in time, or the question or the answer has more than MESSAGE_BYTES_MAX bytes, which the log
+    says. What was asked may have happened or not.
+    """
 
     def __init__(self, dest: CellNo) -> None:
         super().__init__(f"cell {dest} cannot be reached")
         self.dest = dest
+
+
+class _TooLong(Exception):
+    """A message has more than MESSAGE_BYTES_MAX bytes."""
 
 
 class Link(Protocol):
@@ -122,7 +128,7 @@ class InProcessLinks:
                     fault.lose_replies -= 1
                     raise LinkDown(dest)
                 return reply
-        except TimeoutError:
+        except (TimeoutError, _TooLong):
             raise LinkDown(dest) from None
 
     def send(self, src: CellNo, dest: CellNo, request: Request[None]) -> None:
@@ -166,7 +172,11 @@ class InProcessLinks:
     def _carry(self, src: CellNo, dest: CellNo, flow: str, message: object) -> bytes:
         raw = _encode(message)
         if len(raw) > MESSAGE_BYTES_MAX:
-            raise ValueError(f"{flow}: {len(raw)} bytes; a message between cells has at most {MESSAGE_BYTES_MAX}")
+            log.error(
+                "cell %s: %s to cell %s was not sent: it has %d bytes, and a message between cells at most %d",
+                src, flow, dest, len(raw), MESSAGE_BYTES_MAX,
+            )  # fmt: skip
+            raise _TooLong
         if self.recorder is not None:
             self.recorder(src, dest, flow, raw)
         return raw

@@ -80,7 +80,10 @@ class Found(Struct, frozen=True, tag="found"):
 
 
 class Contents(Request[list[Found | Gone]], frozen=True, kw_only=True):
-    """The contents of events whose authors are at home in the asked cell, in the order of `ids`."""
+    """The contents of events whose authors are at home in the asked cell, in the order of `ids`.
+
+    An answer that would get too long ends early: it is about the first of `ids`, one at least.
+    """
 
     flow: ClassVar[str] = "contents"
     reply: ClassVar[Any] = list[Found | Gone]

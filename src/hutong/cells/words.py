@@ -20,6 +20,10 @@ from hutong.vault.vault import Vault
 
 CACHED_EVENTS_MAX = 50_000
 IDS_PER_CALL_MAX = 1_000
+IDS_AT_ONCE = 100
+"""How many events are opened at a time to answer another cell."""
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+"""An answer to another cell has no more after so many bytes of words; the other cell asks again for the rest."""
 
 
 class Lost(Enum):
@@ -28,7 +32,9 @@ class Lost(Enum):
 
 
 class WordsReader:
-    """Cost of `fetch`: one statement for all events of this cell, one call per other cell, nothing for cached ones."""
+    """Cost of `fetch`: one statement for all events of this cell, nothing for cached ones. One call per other cell, and
+    one more for each IDS_PER_CALL_MAX events or ANSWER_BYTES_MAX bytes of words.
+    """
 
     def __init__(self, cell: CellNo, directory: Directory, reads: Reads, vault: Vault, link: Link) -> None:
         self._cell = cell
@@ -90,14 +96,18 @@ class WordsReader:
 
     async def _ask(self, cell: CellNo, ids: list[bytes], wait_s: float) -> dict[bytes, Words | Lost]:
         answers: dict[bytes, Words | Lost] = {}
-        for first in range(0, len(ids), IDS_PER_CALL_MAX):
+        first = 0
+        while first < len(ids):
             part = ids[first : first + IDS_PER_CALL_MAX]
             try:
                 replies = await self._link.call(cell, Contents(ids=part), wait_s)
             except LinkDown:
+                replies = []
+            if not replies:
                 answers |= dict.fromkeys(ids[first:], Lost.AWAY)
                 break
-            for id, reply in zip(part, replies, strict=True):
+            first += len(replies)
+            for id, reply in zip(part, replies, strict=False):  # an answer may end early
                 if isinstance(reply, Gone):
                     answers[id] = Lost.GONE
                 else:
@@ -106,10 +116,19 @@ class WordsReader:
         return answers
 
     async def answer(self, _: CellNo, request: Contents) -> list[Found | Gone]:
-        """Another cell reads through."""
-        opened = await self.open(request.ids)
+        """Another cell reads through. The answer ends early, but never empty, where it would get too long."""
         answers: list[Found | Gone] = []
-        for id in request.ids:
-            words = opened[id]
-            answers.append(Gone() if isinstance(words, Lost) else Found(words))
+        size = 0
+        for first in range(0, len(request.ids), IDS_AT_ONCE):
+            part = request.ids[first : first + IDS_AT_ONCE]
+            opened = await self.open(part)
+            for id in part:
+                if size >= ANSWER_BYTES_MAX:
+                    return answers
+                words = opened[id]
+                if isinstance(words, Lost):
+                    answers.append(Gone())
+                else:
+                    answers.append(Found(words))
+                    size += len(words.json)
         return answers

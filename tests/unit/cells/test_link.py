@@ -19,6 +19,16 @@ class Add(Request[int], frozen=True, kw_only=True):
     number: int
 
 
+class Say(Request[str], frozen=True, kw_only=True):
+    flow: ClassVar[str] = "say"
+    reply: ClassVar[Any] = str
+    text: str
+
+
+async def echo(_: CellNo, request: Say) -> str:
+    return request.text * 2
+
+
 class Adder:
     """Answers with the sum of what it was asked to add."""
 
@@ -95,6 +105,21 @@ async def test_a_lost_reply_and_a_doubled_call_have_happened(links: InProcessLin
     links.faults[HERE, THERE] = Fault(double_calls=1)
     assert await links.of(HERE).call(THERE, Add(number=1)) == 3
     assert await links.of(HERE).call(THERE, Add(number=1)) == 4
+
+
+async def test_a_message_that_is_too_long_does_not_arrive(
+    links: InProcessLinks, adder: Adder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever asks knows what to do about a cell that does not answer; there is no third kind of failure."""
+    monkeypatch.setattr("hutong.cells.link.MESSAGE_BYTES_MAX", 24)
+    links.serve(THERE, Say, echo)
+    with pytest.raises(LinkDown):
+        await links.of(HERE).call(THERE, Say(text="n" * 30))
+    with pytest.raises(LinkDown) as caught:
+        await links.of(HERE).call(THERE, Say(text="n" * 12))
+    assert caught.value.dest == THERE
+    assert await links.of(HERE).call(THERE, Say(text="n")) == "nn"
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
 async def test_who_is_slow_beyond_the_deadline_is_away(links: InProcessLinks) -> None:
