@@ -95,6 +95,78 @@ async def test_a_slow_home_holds_up_its_own_words_only(
     assert texts(await carol.sync(since), lane) == ["first", "second", "third"]
 
 
+async def test_whatever_was_said_abroad_is_told_however_much_it_is(
+    node: Node, bob: Client, carol: Client, lane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer of another cell has more than so many bytes of words; the reader's cell asks for the rest."""
+    said = [f"{n} " + "long " * 6_000 for n in range(8)]
+    for text in said:
+        event = await bob.send(lane, text)
+    await carol.sees(lane, event)
+    forget_words(node, "ru")
+    monkeypatch.setattr("hutong.cells.link.MESSAGE_BYTES_MAX", 100_000)
+    monkeypatch.setattr("hutong.cells.words.ANSWER_BYTES_MAX", 50_000)
+    assert texts(await carol.sync(), lane)[-8:] == said
+    forget_words(node, "ru")
+    page = await carol.messages(lane, limit=8)
+    assert [event["content"]["body"] for event in reversed(page["chunk"])] == said
+
+
+def receipts(body: Json, room: str) -> Json:
+    """event id -> type -> user id -> receipt"""
+    ephemeral = body.get("rooms", {}).get("join", {}).get(room, {}).get("ephemeral", {"events": []})
+    return next((event["content"] for event in ephemeral["events"] if event["type"] == "m.receipt"), {})
+
+
+async def test_a_receipt_whose_owners_home_is_slow_is_told_afterwards(
+    node: Node, alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
+) -> None:
+    event = await alice.send(lane, "read me")
+    for listener in (bob, carol):
+        await listener.sees(lane, event)
+    since = await token(carol)
+    await bob.mark_read(lane, event)
+    last = await alice.send(lane, "afterwards")
+    await (await carol.another_device()).sees(lane, last)
+    forget_words(node, "ru")
+    ways.one(RU, EU, delay_s=TOO_SLOW_S)
+    body = await carol.sync(since)
+    assert receipts(body, lane) == {}
+    ways.heal()
+    seen: Json = receipts(body, lane)
+    for _ in range(3):
+        body = await carol.sync(body["next_batch"])
+        seen |= receipts(body, lane)
+    assert bob.user_id in seen[event]["m.read"]
+
+
+async def test_a_receipt_is_told_when_a_slow_home_of_the_room_says_where_its_thread_begins(
+    node: Node, alice: Client, carol: Client, ways: Ways
+) -> None:
+    room = await alice.create_room(preset="public_chat")
+    root = await alice.send(room, "root")
+    await carol.join(room)
+    relation = {"rel_type": "m.thread", "event_id": root}
+    reply = await alice.send_event(
+        room, "m.room.message", {"msgtype": "m.text", "body": "in it", "m.relates_to": relation}
+    )
+    await carol.sees(room, reply)
+    since = await token(carol)
+    await alice.mark_read(room, reply, thread_id=root)
+    last = await alice.send(room, "afterwards")
+    await (await carol.another_device()).sees(room, last)
+    node.slices[CellNo(RU)].sync.builder._roots._kept.clear()
+    ways.one(RU, CN, delay_s=TOO_SLOW_S)
+    body = await carol.sync(since)
+    assert receipts(body, room) == {}
+    ways.heal()
+    seen: Json = {}
+    for _ in range(3):
+        body = await carol.sync(body["next_batch"])
+        seen |= receipts(body, room)
+    assert seen[reply]["m.read"][alice.user_id]["thread_id"] == root
+
+
 async def test_an_own_move_after_the_unreadable_loses_nothing_before_it(
     node: Node, alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
 ) -> None:

@@ -63,6 +63,22 @@ async def test_what_is_cut_off_is_left_out_and_told_when_it_is_back(
     assert "rooms" not in await carol.sync(anew["next_batch"]), "once is enough"
 
 
+async def test_a_receipt_of_somebody_cut_off_is_told_when_they_are_back(
+    alice: Client, bob: Client, carol: Client, lane: str, node: "Node", ways: Ways
+) -> None:
+    [said] = await talk(lane, (alice, "read me"), listeners=(bob, carol))
+    await bob.mark_read(lane, said)
+    await talk(lane, (alice, "afterwards"), listeners=(await carol.another_device(),))
+    await ways.cut_and_noticed(EU)
+    forget_words(node, "ru")
+    body = await carol.sync(carol.since)
+    assert bodies(body, lane) == ["afterwards"]
+    assert bob.user_id not in str(body["rooms"]["join"][lane].get("ephemeral"))
+    await ways.healed()
+    [read] = (await carol.sync(body["next_batch"]))["rooms"]["join"][lane]["ephemeral"]["events"]
+    assert bob.user_id in read["content"][said]["m.read"]
+
+
 async def test_a_client_that_polls_on_is_told_anew_without_asking(
     alice: Client, bob: Client, carol: Client, lane: str, node: "Node", ways: Ways
 ) -> None:

@@ -73,11 +73,12 @@ class Ways:
 
 
 def forget_words(node: "Node", region: str) -> None:
-    """As after a restart: nothing of what was said, nor of who is who elsewhere, is in the memory of `region`."""
+    """As after a restart: `region` has nothing in memory of what was said, nor of people and threads elsewhere."""
     for slices in node.slices.values():
         if slices.cell.region.name == region:
             slices.cell.words._cache = Lru(1_000)
             slices.cell.names._cache = Lru(1_000)
             slices.sync.builder._pieces._cache = Lru(1_000)
+            slices.sync.builder._roots._kept = Lru(1_000)
             for record in slices.cell.tail._records:
                 record.words = None

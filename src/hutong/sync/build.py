@@ -352,7 +352,7 @@ class Builder:
                     news.receipts = found.get(news.own.room, ())
 
     async def _receipt_events(self, look: Look, joined: list[News]) -> None:
-        """Find the ids of the events at which receipts stand, and of the roots of threads."""
+        """Find the ids of the events at which receipts stand, and of the roots of threads. Raises: Stuck."""
         missing: dict[tuple[RoomNo, Seq], None] = {}
         roots: set[tuple[RoomNo, Seq]] = set()
         for news in joined:
@@ -375,7 +375,24 @@ class Builder:
             look.receipt_events |= {place: event.env.event_id for place, event in found.items()}
             older = roots.intersection(missing) - found.keys()
             if older:
-                look.receipt_events |= await self._roots.ids(sorted(older))
+                needed = {(news.own.room, Seq(row.thread)) for news in joined for row in look.readable(news)}
+                ids, away = await self._roots.ids(sorted(older, key=lambda place: (place not in needed, place)))
+                look.receipt_events |= ids
+                self.hold_receipts(look, lambda row: away.get((row.room, Seq(row.thread))))
+
+    def hold_receipts(self, look: Look, away: Callable[[ReceiptRow], CellNo | None]) -> None:
+        """Leave out the receipts for which `away` names a cell that is cut off: they are told when it answers again.
+
+        Raises: Stuck for one that is slow, before the first of its receipts.
+        """
+        slow = [
+            (news.since if news.fresh else row.pos, cell)
+            for news in look.news
+            for row in look.readable(news)
+            if (cell := away(row)) is not None and not self._leave_out(cell, row.room)
+        ]
+        if slow:
+            raise Stuck(*min(slow))
 
     def _typists(self, look: Look, joined: list[News]) -> None:
         changed = set(self._typing.changed_after(look.eph))

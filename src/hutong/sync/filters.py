@@ -79,6 +79,12 @@ class Filter:
     def shows_state(self, room_id: str) -> bool:
         return not self.state.nothing and self.state.admits_room(room_id)
 
+    def shows_receipts(self, room_id: str) -> bool:
+        """Whether a receipt in the room may pass, whoever it is of."""
+        matcher = self.ephemeral
+        hidden = matcher.nothing or matcher.wants_url or not matcher.admits_room(room_id)
+        return not hidden and matcher.types.admits("m.receipt")
+
     def cut(self, event: bytes) -> bytes:
         """`event` with what makes it an event and the fields that `event_fields` names.
 

@@ -1,8 +1,10 @@
 """What one look at the news of a session found. Filled by the sources of a cell, put into words by `response`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hutong.cells.records import Envelope, Record
+from hutong.cells.codes import ReceiptType
+from hutong.cells.records import Envelope, ReceiptRow, Record
 from hutong.cells.relations import Bundle, Place
 from hutong.ids import CellNo, MemberRef, Pos, RoomNo, Seq
 from hutong.rooms.pieces import Piece
@@ -44,6 +46,12 @@ class Look:
     names: dict[tuple[RoomNo, MemberRef], str] = field(default_factory=dict)
     windows: dict[RoomNo, list[Record]] = field(default_factory=dict)
     """What the tail told of each room."""
+
+    def readable(self, news: News) -> Iterable[ReceiptRow]:
+        """Those of a room's receipts that the filter does not hide, as far as can be told without names."""
+        if not self.ask.filter.shows_receipts(news.own.room_id):
+            return ()
+        return (row for row in news.receipts if row.rtype != ReceiptType.FULLY_READ)
 
     @property
     def around(self) -> Around:

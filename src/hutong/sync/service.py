@@ -173,7 +173,10 @@ class Sync:
             look.account_data.append((RoomNo(0), "m.push_rules", await self.push_rules(account)))
 
     async def _names(self, look: Look) -> None:
-        """The user ids in receipts, typing notices and summaries."""
+        """The user ids in receipts, typing notices and summaries. Raises: Stuck for a receipt.
+
+        Who types is told of again and again; a receipt is told once.
+        """
         wanted: dict[tuple[RoomNo, MemberRef], None] = {}
         for news in look.news:
             room = news.own.room
@@ -182,7 +185,8 @@ class Sync:
             if news.summary is not None:
                 wanted.update(((room, ref), None) for ref in news.summary.heroes)
         if wanted:
-            look.names = await self.names.fetch(wanted)
+            look.names, away = await self.names.look_up(wanted)
+            self.builder.hold_receipts(look, lambda row: away.get((row.room, row.ref)))
 
     async def _invitations(self, look: Look) -> None:
         waiting = [news for news in look.news if news.section in {Section.INVITE, Section.KNOCK}]
