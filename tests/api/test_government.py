@@ -11,7 +11,7 @@ from hutong.ids import CellNo, event_id_bytes
 from hutong.rooms.event_types import Membership
 from tests.conftest import Newcomer
 from tests.support.client import Client, Json, path, refused
-from tests.support.ways import Ways
+from tests.support.ways import CN, Ways
 
 if TYPE_CHECKING:
     from hutong.node import Node
@@ -231,3 +231,18 @@ async def test_order_is_kept_among_people_who_are_out_of_reach(
     await carol.until(lambda: carol.membership(lane) == "leave", "the kick")
     await dana.until(lambda: dana.membership(lane) == "ban", "the ban")
     assert (await bob.get_state(lane, LEVELS))["users"][carol.user_id] == 5
+
+
+async def test_a_kick_that_crosses_a_ban_leaves_the_ban(
+    newcomer: Newcomer, alice: Client, bob: Client, carol: Client, lane: str, ways: Ways
+) -> None:
+    """carol abroad kicks whom alice bans just then: to the room's home her leave would be an unban."""
+    held = await alice.get_state(lane, LEVELS)
+    await alice.set_state(lane, LEVELS, held | with_users(held, {carol.user_id: 50}))
+    await carol.until(lambda: carol.state[lane].get((LEVELS, "")), "her level")
+    await carol.until(lambda: carol.membership(lane, bob) == "join", "bob")
+    ways.one(CN, RU, cut=True)  # nothing tells her of the ban
+    await alice.ban(lane, bob)
+    with refused("M_FORBIDDEN", status=403):
+        await carol.kick(lane, bob)
+    assert (await alice.get_state(lane, "m.room.member", bob.user_id))["membership"] == "ban"

@@ -152,7 +152,7 @@ class Ingest:
         for old in snapshot.state:
             batch.snapshot_event(old)
             if old.type == MEMBER:
-                self._member(batch, state, old)
+                self._member(batch, state, old, news=old.target != env.target)
             elif old.skey is not None:
                 state.state[old.type, old.skey] = old.seq
                 batch.state(state.room, old.type, old.skey, old.seq)
@@ -167,7 +167,7 @@ class Ingest:
         state.members = dict(self._members.get(facts.room, {}))
         return state
 
-    def _member(self, batch: Batch, state: RoomState, env: Envelope) -> None:
+    def _member(self, batch: Batch, state: RoomState, env: Envelope, *, news: bool = True) -> None:
         ref = _target(env)
         before = state.members.get(ref)
         home = before.home if before is not None else env.target_home
@@ -193,7 +193,8 @@ class Ingest:
         elif self.home.directory.cell_of(home) == self.home.cell:
             if state.leaving.pop(ref, None) is not None:
                 batch.left(state.room, ref)
-            batch.membership(state.room, ref, member.account)
+            if news:
+                batch.membership(state.room, ref, member.account)
 
 
 def _is_before_leaving(env: Envelope, leaving: Leaving) -> bool:

@@ -38,6 +38,10 @@ class Draft(Struct, frozen=True, array_like=True, kw_only=True):
     """The user ids that `m.mentions` names."""
     authoriser: MemberRef | None = None
     """Of a join into a restricted room: the member on whose authority it rests."""
+    moves_from: tuple[int, ...] = ()
+    """Of m.room.member about somebody else: the memberships from which it may move them; empty: from any that the
+    rules allow. Who is kicked while they are being banned stays banned.
+    """
     leaves: Seq | None = None
     """Of a leaving that could not be told at once: the sender's m.room.member that it ends. If another has come
     meanwhile, there is nothing to leave any more."""

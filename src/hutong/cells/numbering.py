@@ -50,6 +50,8 @@ def check(state: RoomState, prepared: Prepared) -> None:
     target = None
     if draft.target is not None:
         target = _known(state, draft.target, draft.target_home or draft.home)
+        if draft.moves_from and target.membership not in draft.moves_from:
+            raise Forbidden(f"user_id: their membership is {target.membership.text} by now")
     authoriser = None if draft.authoriser is None else _known(state, draft.authoriser, state.home)
     authorisation.authorise(
         state.projection, sender, event, target, authoriser=authoriser, third_party=prepared.third_party

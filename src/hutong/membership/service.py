@@ -27,6 +27,7 @@ REASON_CHARS_MAX = 2_000
 AUTHORISED_VIA = "join_authorised_via_users_server"
 _encode = msgspec.json.Encoder().encode
 Content = dict[str, Any]
+_KICKED_FROM = (Membership.JOIN, Membership.INVITE, Membership.KNOCK)
 Profile = Callable[[AccountNo], Awaitable[Content]]
 
 
@@ -94,9 +95,10 @@ class Memberships:
 
     async def kick(self, caller: Caller, room_id: str, user_id: str, reason: str | None) -> None:
         seat, target, member = await self._target(caller, room_id, user_id)
-        if member is None or member.membership not in (Membership.JOIN, Membership.INVITE, Membership.KNOCK):
+        if member is None or member.membership not in _KICKED_FROM:
             raise Forbidden("user_id: is not in this room")
-        await self._about(caller, seat, target, user_id, {"membership": "leave", **_reason(reason)})
+        said = {"membership": "leave", **_reason(reason)}
+        await self._about(caller, seat, target, user_id, said, _KICKED_FROM)
 
     async def ban(self, caller: Caller, room_id: str, user_id: str, reason: str | None) -> None:
         await self._change(caller, room_id, user_id, {"membership": "ban", **_reason(reason)})
@@ -105,7 +107,8 @@ class Memberships:
         seat, target, member = await self._target(caller, room_id, user_id)
         if member is None or member.membership != Membership.BAN:
             raise Forbidden("user_id: is not banned from this room")
-        await self._about(caller, seat, target, user_id, {"membership": "leave", **_reason(reason)})
+        said = {"membership": "leave", **_reason(reason)}
+        await self._about(caller, seat, target, user_id, said, (Membership.BAN,))
 
     async def set(self, caller: Caller, room_id: str, user_id: str, content: Content) -> str:
         """PUT of an m.room.member state event: the same, by its content. Returns the event's id."""
@@ -199,10 +202,18 @@ class Memberships:
         members = await self._cell.reads.members_by_ref(seat.room.room, [target.ref])
         return seat, target, members.get(target.ref)
 
-    async def _about(self, caller: Caller, seat: Seat, target: RefReply, user_id: str, content: Content) -> str:
+    async def _about(
+        self, caller: Caller, seat: Seat, target: RefReply, user_id: str, content: Content,
+        moves_from: tuple[Membership, ...] = (),
+    ) -> str:  # fmt: skip
         said = Said(
-            type="m.room.member", json=_encode(content), content=content, state_key=user_id, target=target
-        )  # fmt: skip
+            type="m.room.member",
+            json=_encode(content),
+            content=content,
+            state_key=user_id,
+            target=target,
+            moves_from=moves_from,
+        )
         author = Author(account=caller.account, device=caller.device, member=seat.member)
         return await self._posting.post(author, seat.room.room, seat.room.home, said)
 

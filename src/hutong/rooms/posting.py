@@ -23,6 +23,7 @@ from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, RoomNo, Seq, even
 from hutong.push.defaults import effect_of
 from hutong.rooms import event_types, relating
 from hutong.rooms.annotations import Annotations
+from hutong.rooms.event_types import Membership
 
 EVENT_BYTES_MAX = 65_536
 ENVELOPE_BYTES = 700
@@ -52,6 +53,7 @@ class Said:
     target: RefReply | None = None
     redacts: bytes | None = None
     authoriser: MemberRef | None = None
+    moves_from: tuple[Membership, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,7 @@ def draft_of(event_id: bytes, member: Member, said: Said, words: Words, cell: Ce
         redacts=said.redacts,
         mentions=effect.named,
         authoriser=said.authoriser,
+        moves_from=tuple(map(int, said.moves_from)),
     )
 
 
