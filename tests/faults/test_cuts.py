@@ -364,3 +364,20 @@ async def test_a_leaving_holds_when_somebody_else_comes_before_it_is_heard_of(
     cell.settling.due()
     await alice.until(lambda: alice.membership(lane, carol) == "leave", "carol's leaving")
     assert lane not in await carol.joined_rooms()
+
+
+async def test_who_was_put_out_and_came_back_unheard_of_misses_nothing_of_between(
+    alice: Client, carol: Client, lane: str, ways: Ways
+) -> None:
+    """Her region hears of both at once, and of nothing that was said meanwhile: it takes the room anew."""
+    await alice.until(lambda: alice.membership(lane, carol) == "join", "carol")
+    ways.one(CN, RU, cut=True)
+    await alice.kick(lane, carol)
+    said = await alice.send(lane, "while she is out")
+    await carol.join(lane, reason="I was not done")
+    ways.heal()
+    mark = await carol.send(lane, "the end")
+    await alice.sees(lane, mark)
+    ids = [event["event_id"] for event in await alice.history(lane)]
+    assert said in ids
+    assert [event["event_id"] for event in await carol.history(lane)] == ids

@@ -44,7 +44,7 @@ from hutong.engines.databases import AWAY, NO_ROOM
 from hutong.errors import MatrixError, NotFound
 from hutong.ids import AccountNo, CellNo, MemberRef, RoomNo, Seq
 from hutong.outage import Outage
-from hutong.rooms.event_types import MEMBER, Membership
+from hutong.rooms.event_types import Membership
 
 log = logging.getLogger(__name__)
 
@@ -312,19 +312,27 @@ class Replication:
     async def _snapshots(self, src: CellNo, events: Iterable[Envelope]) -> Snapshots:
         """A snapshot for each event with which this cell begins to follow a room, or to know of it."""
         snapshots: dict[tuple[RoomNo, Seq], SnapshotReply] = {}
-        followed: dict[RoomNo, bool] = {}
+        inside: dict[RoomNo, int] = {}  # how many of this cell are in, as the events go by: all may leave between two
+        moved: dict[tuple[RoomNo, MemberRef], int] = {}
         for env in events:
-            if env.type != MEMBER or env.target_home is None:
+            ref = env.target
+            if ref is None or env.target_home is None:
                 continue
             if self._directory.cell_of(env.target_home) != self._home.cell:
                 continue
             state = await self._memory.load(env.room)
-            follows = followed.get(env.room, state is not None and self._has_member(state.joined))
+            count, before = 0, None
+            if state is not None:
+                await self._memory.load_members(state, [ref])
+                count, before = self._count_in(state.joined), state.members.get(ref)
+            count = inside.get(env.room, count)
+            was = moved.get((env.room, ref), 0 if before is None else before.membership)
             joins = env.value == Membership.JOIN
-            if (joins and not follows) or (state is None and env.room not in followed):
+            if (joins and count <= 0) or (state is None and env.room not in inside):
                 at = Seq(env.seq - 1)
                 snapshots[env.room, env.seq] = await self._snapshot(src, env.room, at, facts_only=not joins)
-            followed[env.room] = follows or joins
+            inside[env.room] = count + joins - (was == Membership.JOIN)
+            moved[env.room, ref] = env.value or 0
         return snapshots
 
     async def _snapshot(self, src: CellNo, room: RoomNo, at: Seq, *, facts_only: bool) -> SnapshotReply:
@@ -368,7 +376,11 @@ class Replication:
                 await self._writer.submit(await self._gather(src, cursor, rows[first : first + PULL_ROWS_MAX]))
 
     def _has_member(self, joined: dict[Any, int]) -> bool:
-        return any(n > 0 and self._directory.cell_of(home) == self._home.cell for home, n in joined.items())
+        return self._count_in(joined) > 0
+
+    def _count_in(self, joined: dict[Any, int]) -> int:
+        """How many people of this cell are in a room."""
+        return sum(n for home, n in joined.items() if self._directory.cell_of(home) == self._home.cell)
 
     async def _mentioned(self, words: Words) -> list[AccountNo]:
         mentions = _JSON.decode(words.json).get("m.mentions")
