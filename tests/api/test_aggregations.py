@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hutong.ids import CellNo
 from tests.conftest import Newcomer
 from tests.support.client import Client, Json, path, refused
 
@@ -366,3 +367,51 @@ async def test_the_membership_and_what_was_before_are_the_readers(alice: Client,
     early = {event["type"]: event["unsigned"]["membership"] for event in (await bob.history(room, "f"))[:2]}
     assert early["m.room.create"] == "leave"
     assert (await alice.history(room, "f"))[1]["unsigned"]["membership"] == "join"
+
+
+def ignoring(node: "Node", person: Client) -> Any:
+    of: Any = node.slices[CellNo(person.cell)].sync.builder._surroundings._ignored
+    return of.__self__
+
+
+async def test_who_is_ignored_is_looked_up_once_for_all_rooms_and_then_known_to_be_absent(
+    node: "Node", alice: Client, bob: Client, carol: Client, lane: str
+) -> None:
+    rooms = [await alice.create_room(preset="public_chat") for _ in range(3)]
+    roots = {each: await alice.send(each, "root") for each in rooms}
+    for each in rooms:
+        await bob.join(each)
+        await bob.send(each, "so that the timeline is limited")
+    await ignore(alice, carol)
+    few = {"room": {"timeline": {"limit": 2}}}
+    asked = ignoring(node, alice)
+    before = asked.look_ups
+    await alice.sync(filter=few)
+    assert asked.look_ups == before + 1
+    await alice.sync(filter=few)
+    await bundle(alice, rooms[0], roots[rooms[0]])
+    assert asked.look_ups == before + 1, "carol is known not to be there"
+    await carol.join(rooms[0])
+    await reply(carol, rooms[0], roots[rooms[0]])
+    assert "m.thread" not in await bundle(alice, rooms[0], roots[rooms[0]]), "she came"
+
+
+async def test_a_region_that_is_away_hides_nobody_of_the_others(
+    node: "Node", alice: Client, bob: Client, carol: Client, lane: str
+) -> None:
+    root = await alice.send(lane, "root")
+    for person in (bob, carol):
+        await person.sees(lane, root)
+        await reply(person, lane, root)
+    last = await reply(alice, lane, root)
+    await carol.sees(lane, last)
+    await alice.sees(lane, last)
+    await ignore(alice, bob, carol)
+    node.cells[CellNo(alice.cell)].names._cache.clear()
+    fault = node.link.faults[CellNo(alice.cell), CellNo(carol.cell)]
+    fault.cut = True
+    try:
+        assert (await bundle(alice, lane, root))["m.thread"]["count"] == 2, "without bob's"
+    finally:
+        fault.cut = False
+    assert (await bundle(alice, lane, root))["m.thread"]["count"] == 1, "carol can be asked for again"

@@ -1,8 +1,15 @@
 """Whom somebody ignores: what they say is not told, what they set as state is, and they are not counted."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from hutong.ids import CellNo
 from tests.support.client import Client, path
+
+if TYPE_CHECKING:
+    from hutong.node import Node
 
 
 async def ignore(person: Client, *whom: Client, content: Any = None) -> None:
@@ -89,3 +96,33 @@ async def test_a_list_that_makes_no_sense_ignores_nobody(alice: Client, bob: Cli
     await ignore(alice, alice, bob)
     own = await alice.send(room, "myself")
     await alice.sees(room, own)
+
+
+class Counted(list[Any]):
+    """A list that counts how often it is gone through."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.passes += 1
+        return super().__iter__()
+
+
+async def test_what_is_loud_is_not_gone_through_for_each_room(
+    node: "Node", alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        room = await alice.create_room(preset="public_chat")
+        await bob.join(room)
+        await alice.sees(room, await bob.send(room, "unheard"))
+    await ignore(alice, bob)
+    reads, told = node.slices[CellNo(alice.cell)].sync.reads, []
+    loud = reads.loud
+
+    async def counted(*arguments: Any) -> Counted:
+        told.append(Counted(await loud(*arguments)))
+        return told[-1]
+
+    monkeypatch.setattr(reads, "loud", counted)
+    await (await alice.another_device()).sync()
+    assert [(len(each), each.passes) for each in told] == [(4, 2)], "for the names, and for the rooms"

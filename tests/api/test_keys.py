@@ -363,3 +363,17 @@ async def test_signatures_are_seen_by_whom_they_concern(alice: Client, bob: Clie
         assert told["master_keys"][alice.user_id]["signatures"] == signed_own["signatures"]
         by_alice = told["master_keys"][bob.user_id].get("signatures", {}).get(alice.user_id)
         assert by_alice == (signed_his["signatures"][alice.user_id] if reader is alice else None)
+
+
+async def test_who_is_just_being_erased_is_told_of_without_their_keys(alice: Client, bob: Client, node: "Node") -> None:
+    """Their key is destroyed before their rows are gone."""
+    for person in (alice, bob):
+        await person.ok("POST", "/keys/upload", {"device_keys": identity(person)})
+    home = node.slices[CellNo(bob.cell)]
+    account = await home.accounts.accounts.find(bob.name)
+    assert account is not None
+    await node.cells[CellNo(bob.cell)].keystore.destroy(account)
+    told = await alice.ok("POST", "/keys/query", {"device_keys": {alice.user_id: [], bob.user_id: []}})
+    assert told["failures"] == {}
+    assert list(told["device_keys"][alice.user_id]) == [alice.device_id]
+    assert not told["device_keys"].get(bob.user_id)

@@ -1,12 +1,15 @@
 """Presence: said of oneself, seen by people in a common room, in memory only."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hutong.cells.messages import KeysChanged, PresenceOf
 from hutong.ids import AccountNo, CellNo
 from hutong.presence.board import COARSE_MS, GONE_S, Presence, PresenceBoard, State
 from tests.support.client import Answer, Client, path, refused
 
 if TYPE_CHECKING:
+    import pytest
+
     from hutong.node import Node
 
 
@@ -78,3 +81,22 @@ def test_who_is_not_heard_of_is_offline() -> None:
     assert board.of(anna) == Presence(State.ONLINE, "here", COARSE_MS)
     clock[0] += GONE_S
     assert board.of(anna).state is State.OFFLINE
+
+
+async def test_another_region_is_told_only_of_rooms_that_it_has_people_in(
+    alice: Client, bob: Client, room: str, node: "Node", monkeypatch: "pytest.MonkeyPatch"
+) -> None:
+    await alice.create_room(name="of one's own")
+    cell, asked = node.cells[CellNo(alice.cell)], []
+    call = cell.link.call
+
+    async def heard(dest: CellNo, request: Any, *more: Any) -> Any:
+        asked.append(request)
+        return await call(dest, request, *more)
+
+    monkeypatch.setattr(cell.link, "call", heard)
+    token = (await alice.sync())["next_batch"]
+    await seen(alice, bob)
+    await alice.ok("GET", path("keys", "changes"), query={"from": token, "to": token})
+    for kind in (PresenceOf, KeysChanged):
+        assert [request.rooms for request in asked if isinstance(request, kind)] == [[cell.view.room_no(room)]]

@@ -4,6 +4,7 @@ Client-Server API v1.19, "Using access tokens", "Refreshing access tokens", "Dev
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from msgspec import json
@@ -25,7 +26,7 @@ from hutong.errors import BadParam, NotFound, UnknownToken
 from hutong.http.request import Caller
 from hutong.ids import AccountNo, DeviceNo, Minute, new_id
 from hutong.vault.blind import BlindIndex
-from hutong.vault.vault import Sealed, Vault
+from hutong.vault.vault import Gone, Sealed, Vault
 
 ACCESS_SECONDS = 3_600
 """How long an access token lasts for a client that can refresh it. Any other client's lasts until it logs out."""
@@ -150,10 +151,14 @@ class Sessions:
         return sorted((self._open(account, row) for row in rows), key=lambda device: device.device_id)
 
     async def all_devices(self, accounts: Sequence[AccountNo]) -> dict[AccountNo, list[Device]]:
-        """The devices of each of `accounts`. Cost: one statement, and one seal opened for each device."""
+        """The devices of each of `accounts`; none of who is being erased.
+
+        Cost: one statement, and one seal opened for each device.
+        """
         found: dict[AccountNo, list[Device]] = {}
         for account, row in await self._store.devices_of_all(accounts):
-            found.setdefault(account, []).append(self._open(account, row))
+            with suppress(Gone):
+                found.setdefault(account, []).append(self._open(account, row))
         return found
 
     async def device(self, account: AccountNo, device_id: str) -> Device:

@@ -34,6 +34,7 @@ from hutong.cells.messages import (
     Pull,
     Push,
     RefReply,
+    RefsIn,
     RefsOf,
     RoomFacts,
     Settle,
@@ -260,6 +261,7 @@ class Cell:
         serve(self.number, Contents, self.words.answer)
         serve(self.number, NamesOf, self.names.answer)
         serve(self.number, RefsOf, self.names.answer_refs)
+        serve(self.number, RefsIn, self.names.answer_refs_in)
         serve(self.number, Pull, self.replication.answer_pull)
         serve(self.number, Push, self.replication.answer_push)
         serve(self.number, MissedRooms, self.missed.answer_rooms)

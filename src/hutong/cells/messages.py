@@ -1,6 +1,8 @@
 """Every request that a cell may send another, with its reply. Words and user ids in them are in memory only."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
@@ -8,6 +10,15 @@ from hutong.cells.link import Request
 from hutong.cells.records import Envelope, Words
 from hutong.cells.relations import Bundle, Eyes, Kinship, ThreadsFound
 from hutong.ids import HomeNo, MemberRef, Minute, RoomNo, Seq
+
+ROOMS_PER_CALL_MAX: Final = 1_000
+
+
+def rooms_by_call(rooms: Iterable[RoomNo]) -> Iterator[list[RoomNo]]:
+    """`rooms` in parts, each as many as one request may name."""
+    rest = iter(rooms)
+    while part := list(islice(rest, ROOMS_PER_CALL_MAX)):
+        yield part
 
 
 class Draft(Struct, frozen=True, array_like=True, kw_only=True):
@@ -118,6 +129,15 @@ class RefsOf(Request[list[RefReply | None]], frozen=True, kw_only=True):
     user_ids: list[str]
     room: RoomNo
     make: bool = True
+
+
+class RefsIn(Request[dict[str, list[tuple[RoomNo, MemberRef]]]], frozen=True, kw_only=True):
+    """The refs that people of the asked region have in any of `rooms`; whoever has none there is absent."""
+
+    flow: ClassVar[str] = "refs"
+    reply: ClassVar[Any] = dict[str, list[tuple[RoomNo, MemberRef]]]
+    user_ids: list[str]
+    rooms: list[RoomNo]
 
 
 class OutRow(Struct, frozen=True, array_like=True, kw_only=True):

@@ -10,12 +10,12 @@ from asyncpg import Pool
 
 from hutong.cells.directory import Directory
 from hutong.cells.link import Link, LinkDown
-from hutong.cells.messages import NamesOf, RefReply, RefsOf
+from hutong.cells.messages import NamesOf, RefReply, RefsIn, RefsOf, rooms_by_call
 from hutong.cells.reads import Reads
 from hutong.cells.records import Member
 from hutong.cells.view import Lru
 from hutong.config import Region
-from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, RoomNo, home_no, signed64
+from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, RegionNo, RoomNo, home_no, signed64
 
 CACHED_NAMES_MAX = 500_000
 MEMBERS_PER_CALL_MAX = 2_000
@@ -205,6 +205,80 @@ class Names:
         if any(user_id not in named for user_id in request.user_ids):
             raise LinkDown(cell)
         return [named[user_id] for user_id in request.user_ids]
+
+    # The same for many rooms at once, where nobody is given one.
+
+    async def refs_in(
+        self, user_ids: Iterable[str], rooms: Iterable[RoomNo]
+    ) -> tuple[dict[tuple[RoomNo, str], MemberRef], set[str]]:
+        """The refs that people have in any of `rooms`; and who of them could not be asked for, whose region is away.
+
+        Of the latter those are found whose names were heard before.
+        Cost: two statements for the people of this cell, one more for those of all others, and a call to each of those
+        that has some for every thousand rooms in which its region has somebody.
+        """
+        rooms = list(rooms)
+        asked: dict[CellNo, list[str]] = {}
+        for user_id in dict.fromkeys(user_ids):
+            region = self._directory.region_of_user(user_id)
+            if region is not None:
+                asked.setdefault(self._cell_to_ask(region, user_id), []).append(user_id)
+        present: dict[RegionNo, list[RoomNo]] = {}
+        if any(cell != self._cell for cell in asked):
+            for room, number in await self._reads.regions_in(rooms):
+                present.setdefault(number, []).append(room)
+        found: dict[tuple[RoomNo, str], MemberRef] = {}
+        away: set[str] = set()
+
+        async def ask(cell: CellNo, part: list[str]) -> None:
+            if cell == self._cell:
+                parts = [await self._own_refs_in(part, rooms)]
+            else:
+                there = present.get(self._directory.region_of_cell(cell).number, [])
+                requests = [RefsIn(user_ids=part, rooms=some) for some in rooms_by_call(there)]
+                try:
+                    calls = (self._link.call(cell, request, NAMES_WAIT_S) for request in requests)
+                    parts = await asyncio.gather(*calls)
+                except LinkDown:
+                    away.update(part)
+                    parts = [await self._heard_in(cell, part, there)]
+            for user_id, places in ((name, places) for each in parts for name, places in each.items()):
+                for room, ref in places:
+                    found[room, user_id] = ref
+
+        await asyncio.gather(*(ask(cell, part) for cell, part in asked.items()))
+        return found, away
+
+    async def _own_refs_in(self, user_ids: list[str], rooms: list[RoomNo]) -> dict[str, list[tuple[RoomNo, MemberRef]]]:
+        accounts = await self._people.find([_localpart(user_id) for user_id in user_ids])
+        places = await self._reads.refs_in(list(accounts.values()), rooms) if accounts else {}
+        return {
+            user_id: places[account]
+            for user_id in user_ids
+            if (account := accounts.get(_localpart(user_id))) is not None and account in places
+        }
+
+    async def _heard_in(
+        self, cell: CellNo, user_ids: list[str], rooms: list[RoomNo]
+    ) -> dict[str, list[tuple[RoomNo, MemberRef]]]:
+        """Who of a region out of reach is known by name."""
+        wanted, region = set(user_ids), self._directory.region_of_cell(cell).number
+        heard: dict[str, list[tuple[RoomNo, MemberRef]]] = {}
+        for room, ref in await self._reads.people_in(rooms, region, REMEMBERED_MAX):
+            name = self._cache.get((room, ref))
+            if name in wanted:
+                heard.setdefault(name, []).append((room, ref))
+        return heard
+
+    async def answer_refs_in(self, _: CellNo, request: RefsIn) -> dict[str, list[tuple[RoomNo, MemberRef]]]:
+        """Another cell asks for people of this region. Raises: LinkDown when another cell of it cannot be asked."""
+        found, away = await self.refs_in(request.user_ids, request.rooms)
+        if away:
+            raise LinkDown(self._cell)
+        answer: dict[str, list[tuple[RoomNo, MemberRef]]] = {}
+        for (room, user_id), ref in found.items():
+            answer.setdefault(user_id, []).append((room, ref))
+        return answer
 
     async def answer_refs(self, _: CellNo, request: RefsOf) -> list[RefReply | None]:
         """Another cell asks for people of this region, of whom some may be at home in other cells of it."""

@@ -74,6 +74,10 @@ _MEMBERS_OF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = ANY($1::int
 _MEMBERS = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND membership = ANY($2::int2[])"
 _MEMBERS_BY_REF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE room = $1 AND ref = ANY($2::int8[])"
 _PEOPLE_OF = f"SELECT ref, home FROM members WHERE room = $1 AND home / {BUCKETS} = $2 ORDER BY seq DESC LIMIT $3"
+_REGIONS_IN = f"SELECT DISTINCT room, home / {BUCKETS} AS region FROM members WHERE room = ANY($1::int8[])"
+_PEOPLE_IN = f"""
+    SELECT room, ref FROM members WHERE room = ANY($1::int8[]) AND home / {BUCKETS} = $2 ORDER BY seq DESC LIMIT $3"""
+_REFS_IN = "SELECT account, room, ref FROM members WHERE account = ANY($1::int8[]) AND room = ANY($2::int8[])"
 _JOINED_FIRST = f"""
     SELECT {MEMBER_COLUMNS} FROM members
     WHERE room = $1 AND membership = {Membership.JOIN} AND ref <> ALL($2::int8[]) ORDER BY seq LIMIT $3"""
@@ -115,7 +119,8 @@ _DELETE_ALL_OF = (
 _ACCOUNTS_IN = f"""
     SELECT DISTINCT account FROM members
     WHERE room = ANY($1::int8[]) AND account IS NOT NULL AND membership = {Membership.JOIN}"""
-_HOMES_IN = f"SELECT DISTINCT home FROM members WHERE room = ANY($1::int8[]) AND membership = {Membership.JOIN}"
+_HOMES_IN = f"""
+    SELECT DISTINCT room, home FROM members WHERE room = ANY($1::int8[]) AND membership = {Membership.JOIN}"""
 _SIZES = f"""
     SELECT room, count(*) AS size FROM members WHERE room = ANY($1::int8[]) AND membership = {Membership.JOIN}
     GROUP BY room"""
@@ -202,6 +207,23 @@ class Reads:
         """Some of those who have to do with `room` and are at home in `region`, the latest first."""
         return [tuple(row) for row in await self.pool.fetch(_PEOPLE_OF, room, region, limit)]
 
+    async def people_in(self, rooms: Iterable[RoomNo], region: RegionNo, limit: int) -> list[tuple[RoomNo, MemberRef]]:
+        """The same for many rooms."""
+        return [tuple(row) for row in await self.pool.fetch(_PEOPLE_IN, list(rooms), region, limit)]
+
+    async def regions_in(self, rooms: Iterable[RoomNo]) -> list[tuple[RoomNo, RegionNo]]:
+        """Where those who have or had to do with each of `rooms` are at home. Cost: reads all their members."""
+        return [tuple(row) for row in await self.pool.fetch(_REGIONS_IN, list(rooms))]
+
+    async def refs_in(
+        self, accounts: Sequence[AccountNo], rooms: Iterable[RoomNo]
+    ) -> dict[AccountNo, list[tuple[RoomNo, MemberRef]]]:
+        """The refs that accounts of this cell have in any of `rooms`."""
+        found: dict[AccountNo, list[tuple[RoomNo, MemberRef]]] = {}
+        for account, room, ref in await self.pool.fetch(_REFS_IN, accounts, list(rooms)):
+            found.setdefault(account, []).append((room, ref))
+        return found
+
     async def joined_first(self, room: RoomNo, but: Iterable[MemberRef], limit: int) -> list[Member]:
         """The members of `room` whose last m.room.member is the oldest. Cost: reads all its members."""
         return [member_of(row) for row in await self.pool.fetch(_JOINED_FIRST, room, list(but), limit)]
@@ -230,9 +252,9 @@ class Reads:
         """The accounts of this cell that have joined one of `rooms`."""
         return [row["account"] for row in await self.pool.fetch(_ACCOUNTS_IN, list(rooms))]
 
-    async def homes_in(self, rooms: Iterable[RoomNo]) -> list[HomeNo]:
-        """Where those who have joined one of `rooms` are at home."""
-        return [row["home"] for row in await self.pool.fetch(_HOMES_IN, list(rooms))]
+    async def homes_in(self, rooms: Iterable[RoomNo]) -> list[tuple[RoomNo, HomeNo]]:
+        """Where those who have joined each of `rooms` are at home."""
+        return [(row["room"], row["home"]) for row in await self.pool.fetch(_HOMES_IN, list(rooms))]
 
     async def sizes(self, rooms: Iterable[RoomNo]) -> dict[RoomNo, int]:
         """How many have joined each of `rooms`."""

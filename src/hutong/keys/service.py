@@ -4,7 +4,8 @@ A key is a word of the person who published it: sealed in their home. Whoever as
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -218,10 +219,10 @@ class Keys:
             self.cross_signing(numbers),
             self._store.own_signatures(numbers, [self.about(user_id) for user_id in people]),
         )
-        bodies = {(row["account"], row["device"]): self.open(row["account"], row) for row in keys}
+        bodies = {(row["account"], row["device"]): opened for row, opened in self._there(keys)}
         signed: dict[tuple[AccountNo, str], dict[str, str]] = {}
-        for row in signatures:
-            kept = KEPT_SIGNATURES.decode(self.open(row["account"], row))
+        for row, opened in self._there(signatures):
+            kept = KEPT_SIGNATURES.decode(opened)
             signed[row["account"], kept.key_id] = kept.signatures
         found: dict[str, PublishedKeys] = {}
         for user_id, account in people.items():
@@ -327,8 +328,8 @@ class Keys:
     async def cross_signing(self, accounts: Sequence[AccountNo]) -> dict[tuple[AccountNo, Usage], Json]:
         """The cross-signing keys of accounts of this cell. Cost: one statement."""
         return {
-            (row["account"], Usage(row["usage"])): json.decode(self.open(row["account"], row))
-            for row in await self._store.cross_signing(accounts)
+            (row["account"], Usage(row["usage"])): json.decode(body)
+            for row, body in self._there(await self._store.cross_signing(accounts))
         }
 
     def target(self, user_id: str, key_id: str) -> bytes:
@@ -350,6 +351,12 @@ class Keys:
         return self._cell.vault.open(account, row["id"].bytes, row["body"])
 
     # --- inside ---
+
+    def _there(self, rows: Iterable[Any]) -> Iterator[tuple[Any, bytes]]:
+        """Each row with what it says; without those of who is being erased, whose rows go after their key."""
+        for row in rows:
+            with suppress(Gone):
+                yield row, self.open(row["account"], row)
 
     def _places(
         self, user_ids: Iterable[str], field: str, *, near_only: bool = False

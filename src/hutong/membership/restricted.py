@@ -7,12 +7,14 @@ content, and is let pass only while that member is in the room with the level to
 Source: Client-Server API v1.19, "Restricted rooms"; room versions 10 to 12, rule 4.3.5 (5.3.5).
 """
 
+from collections.abc import Iterable
+
 from hutong.cells.cell import Cell
 from hutong.cells.link import LinkDown
 from hutong.cells.messages import Authority, AuthorityFor, Locate, RoomFacts
 from hutong.cells.records import Member
 from hutong.errors import Forbidden, NotFound
-from hutong.ids import AccountNo, CellNo, room_no
+from hutong.ids import AccountNo, CellNo, RegionNo, region_of, room_no
 from hutong.rooms.authorisation import anybody_invites, inviters
 from hutong.rooms.event_types import JoinRule, Membership
 from hutong.rooms.projection import JoinRules, decode
@@ -104,10 +106,15 @@ class RestrictedJoins:
         if anybody_invites(room):
             named = room.creators if room.power is None else (*room.creators, *room.power.users)
             members += await self._cell.reads.joined_first(request.room, named, ASKED_MAX)
-        members.sort(key=lambda member: self._cell.cell_of(member.home) != self._cell.number)
+        members = near_first(members, self._cell.region.number)
         names = await self._cell.names.fetch((request.room, member.ref) for member in members[:ASKED_MAX])
         for member in members:
             user_id = names.get((request.room, member.ref))
             if user_id is not None:
                 return Authority(member.ref, user_id)
         return None
+
+
+def near_first(members: Iterable[Member], region: RegionNo) -> list[Member]:
+    """Those at home in `region`, in whichever of its cells, then the others; each in the order given."""
+    return sorted(members, key=lambda member: region_of(member.home) != region)

@@ -5,7 +5,7 @@ what was replaced or redacted, and one for what relates to any of them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,8 @@ _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 BundlesOf = Callable[[RoomInfo, Eyes, Sequence[Envelope]], Awaitable[Mapping[Place, Bundle]]]
 """What relates to each of some events of a room, as far as the reader may see it."""
-IgnoredOf = Callable[[RoomNo, AccountNo | None], Awaitable[tuple[MemberRef, ...]]]
-"""The members of a room whom an account ignores."""
+IgnoredOf = Callable[[Iterable[RoomNo], AccountNo | None], Awaitable[Mapping[RoomNo, tuple[MemberRef, ...]]]]
+"""The members of each of some rooms whom an account ignores."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Show:
 
     async def reader(self, member: Member, device: DeviceNo, sight: Sight) -> Reader:
         """Who is shown a timeline."""
-        return Reader(member, device, sight, await self._ignored(member.room, member.account))
+        ignored = await self._ignored([member.room], member.account)
+        return Reader(member, device, sight, ignored[member.room])
 
     async def events(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes | None]:
         """Each event as JSON; None for one whose author's home cannot be asked now."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hutong.cells.sync_reads import SyncReads
 from hutong.cells.tail import Tail
-from hutong.cells.unread_reads import UnreadRow
+from hutong.cells.unread_reads import LoudEvent, UnreadRow
 from hutong.ids import MemberRef, RoomNo
 from hutong.rooms.pieces import Pieces
 from hutong.sync import unread
@@ -66,9 +66,8 @@ class Counting:
         rows = {room: row for room, row in found.items() if unread.counts(row).notifications}
         loud = await self.reads.loud([(room, row.base) for room, row in rows.items()], look.upto)
         names = await self.pieces.names({(event.room, event.sender) for event in loud})
-        heeded = {}
-        for room, row in rows.items():
-            spoken = (event for event in loud if event.room == room)
-            ignored = (event for event in spoken if names.get((room, event.sender)) in look.session.ignored)
-            heeded[room] = unread.without(row, ignored)
-        return heeded
+        ignored: dict[RoomNo, list[LoudEvent]] = {}
+        for event in loud:
+            if names.get((event.room, event.sender)) in look.session.ignored:
+                ignored.setdefault(event.room, []).append(event)
+        return {room: unread.without(row, ignored.get(room, ())) for room, row in rows.items()}

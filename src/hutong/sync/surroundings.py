@@ -62,9 +62,9 @@ class Surroundings:
         asked = [news for news in look.news if news.limited and news.events and not news.own_only]
         parents: list[Place] = []
         readers: list[Eyes] = []
+        ignored = await self._ignored([news.own.room for news in asked], look.session.account)
         for news in asked:
-            ignored = await self._ignored(news.own.room, look.session.account)
-            eyes = structs.replace(timeline.eyes(news), ignored=ignored)
+            eyes = structs.replace(timeline.eyes(news), ignored=ignored[news.own.room])
             if news.from_tail:
                 records = look.windows[news.own.room]
                 children = (record.event.env for record in records if record.event is not None)
