@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import Newcomer
 from tests.support.client import Client, Json, ageless, path, refused
-from tests.support.ways import EU, Ways, forget_words
+from tests.support.ways import CN, EU, Ways, forget_words
 
 if TYPE_CHECKING:
     from hutong.node import Node
@@ -198,3 +198,14 @@ async def test_it_ends_before_what_cannot_be_read_now(
     older = await alice.messages(room, "b", limit=1, **{"from": found["start"]})
     newer = await alice.messages(room, "f", limit=1, **{"from": found["end"]})
     assert bodies(older["chunk"] + newer["chunk"]) == ["his words", "his last words"]
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+async def test_nothing_before_an_event_is_asked_of_no_other_region(
+    bob: Client, room: str, ways: Ways, limit: int
+) -> None:
+    said = await ten(bob, room)
+    await bob.sees(room, said[-1])
+    await ways.cut_and_noticed(CN)
+    found = await context(bob, room, said[5], limit=limit)
+    assert (found["events_before"], bodies(found["events_after"])) == ([], ["6"][:limit])

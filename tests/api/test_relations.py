@@ -1,9 +1,7 @@
 """What relates to an event, page by page, and a room's threads. Client-Server API v1.19, "Relationships API"."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -11,9 +9,7 @@ from hutong.cells.relation_reads import DEPTH_MAX
 from tests.api.test_aggregations import edit, react, refer, relates, reply
 from tests.conftest import Newcomer
 from tests.support.client import Client, Json, path, refused
-
-if TYPE_CHECKING:
-    from hutong.node import Node
+from tests.support.ways import CN, Ways
 
 V1 = "/_matrix/client/v1"
 MANY = 130
@@ -332,29 +328,18 @@ async def test_a_thread_without_events_is_none(alice: Client, bob: Client, room:
 # While a region is away.
 
 
-@contextmanager
-def away(node: "Node", region: str) -> Iterator[None]:
-    """Nobody outside reaches a cell of `region`."""
-    inside = {number for number, cell in node.cells.items() if cell.region.name == region}
-    ways = [(src, dest) for src in node.cells for dest in inside if src not in inside]
-    for way in ways:
-        node.link.faults[way].cut = True
-    try:
-        yield
-    finally:
-        for way in ways:
-            node.link.faults[way].cut = False
-
-
 async def test_while_the_rooms_home_is_away_what_is_here_is_told(
-    node: "Node", alice: Client, bob: Client, room: str
+    alice: Client, bob: Client, room: str, ways: Ways
 ) -> None:
     said = await bob.send(room, "tea?")
     note = await refer(bob, room, said)
     answer = await reply(alice, room, said)
     await bob.sees(room, answer)
-    with away(node, "cn"):
-        assert await ids(bob, room, said) == [answer, note]
-        assert await roots(bob, room) == [said]
-        with refused("M_UNKNOWN", "region cn", status=503):
-            await ids(bob, room, said, "org.example.kind")
+    await bob.poll()
+    await ways.cut_and_noticed(CN)
+    assert await ids(bob, room, said) == [answer, note]
+    assert await roots(bob, room) == [said]
+    with refused("M_UNKNOWN", "region cn", status=503):
+        await ids(bob, room, said, "org.example.kind")
+    await ways.healed()
+    assert (await bob.sync(bob.since))["rooms"]["join"][room]["timeline"]["limited"], "older threads may be missing"

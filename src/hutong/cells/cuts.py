@@ -12,7 +12,6 @@ from hutong.cells.batch import Batch
 from hutong.cells.breaker import BreakingLink
 from hutong.cells.memory import Memory
 from hutong.cells.reads import Reads
-from hutong.cells.records import Envelope
 from hutong.cells.replication import Replication
 from hutong.cells.writer import Writer
 from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, RoomNo
@@ -106,15 +105,6 @@ class Cuts:
         if rooms is not None:
             rooms.add(room)
         return True
-
-    def leave_out_event(self, env: Envelope) -> bool:
-        """The same for an event that could not be read: its author's home is cut off, or that of whom it is about."""
-        if self.leave_out(self._cell_of(env.home), env.room):
-            return True
-        if env.target is None:
-            return False
-        left_out = [self.leave_out(cell, env.room) for cell in self._owed]  # all of them: any may be the one
-        return any(left_out)
 
     async def _began(self, cell: CellNo) -> None:
         await self._writer.submit(CutBegan(cell=cell, minute=self._minute()))

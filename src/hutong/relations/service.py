@@ -63,7 +63,7 @@ class Relations:
         self._reads = reads
 
     async def children(self, caller: Caller, room_id: str, event_id: str, asked: Asked) -> PageOf:
-        """The events that relate to one that the caller may see. What cannot be read now is left out.
+        """The events that relate to one that the caller may see, as a page of `Show.page`.
 
         Raises: NotFound, BadParam (`from`, `to`), RegionAway.
         Cost: one statement, or one call; then that of `Show.events`.
@@ -85,12 +85,11 @@ class Relations:
                 backwards=asked.backwards,
             ),
         )  # fmt: skip
-        page = found[: asked.limit]
-        shown = await self._show.events(seat.room, page, reader)
-        more = len(found) > asked.limit
+        page = await self._show.page(seat.room, found[: asked.limit], reader)
+        following = page.stop if page.stop is not None else next(iter(found[asked.limit :]), None)
         return PageOf(
-            chunk=[json for json in shown if json is not None],
-            next=self._history.token(seat, page[-1].seq - asked.backwards) if more else None,
+            chunk=[json for _, json in page.events],
+            next=None if following is None else self._history.token_at(seat, following, backwards=asked.backwards),
             previous=None if asked.start is None else self._history.token(seat, first),
         )
 
@@ -138,7 +137,7 @@ class Relations:
     ) -> PageOf:
         """The roots of a room's threads, that with the latest event first.
 
-        A page may be shorter than `limit`; what cannot be read now is left out. While the room's home is away, those
+        A page of `Show.page` by their roots; it may be shorter than `limit`. While the room's home is cut off, those
         whose root is older than this cell's copy of the room are left out too.
 
         Raises: Forbidden (403), BadParam (`from`); RegionAway.
@@ -158,18 +157,23 @@ class Relations:
             structs.replace(root, redacted_by=root.redacted_by or NEVER) if root.sender in reader.ignored else root
             for root in (thread.root for thread in found.roots)
         ]
-        shown = await self._show.events(seat.room, roots, reader)
+        page = await self._show.page(seat.room, roots, reader)
+        following = found.next
+        if page.stop is not None:
+            following = next(thread.last for thread in found.roots if thread.root.seq == page.stop.seq)
         return PageOf(
-            chunk=[json for json in shown if json is not None],
-            next=None if found.next is None else self._history.token(seat, found.next),
+            chunk=[json for _, json in page.events],
+            next=None if following is None else self._history.token(seat, following),
         )
 
     async def _threads(self, seat: Seat, asked: ThreadsOf) -> ThreadsFound:
         if not is_here(self._cell, seat.room, Seq(1)):
+            home = self._cell.cell_of(seat.room.home)
             try:
-                return await self._cell.link.call(self._cell.cell_of(seat.room.home), asked)
+                return await self._cell.link.call(home, asked)
             except LinkDown:
-                pass
+                if not self._cell.cuts.leave_out(home, seat.room.room):
+                    raise self._cell.away(home) from None
         return await self.answer_threads(self._cell.number, asked)
 
     async def answer_threads(self, _: CellNo, asked: ThreadsOf) -> ThreadsFound:

@@ -12,7 +12,7 @@ from hutong.ids import Seq
 from hutong.rooms.access import Access
 from hutong.rooms.event_filter import NO_EVENT, Matcher
 from hutong.rooms.history import History
-from hutong.rooms.show import Reader, Show
+from hutong.rooms.show import Away, Reader, Show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +52,14 @@ class Contexts:
         told = await self._show.events(seat.room, seen, reader)
         shown = {other.event_id: json for other, json in zip(seen, told, strict=True)}
         event = shown[env.event_id]
-        if event is None:
-            raise self._cell.away(self._cell.cell_of(env.home))
+        if isinstance(event, Away):
+            raise self._cell.away(event.cell)
         before, after = _readable(before, shown), _readable(after, shown)
         passes = wanted if not wanted.nothing and wanted.admits_room(room_id) else NO_EVENT
         chosen = [
             (other, json)
             for other in (*before, *after)
-            if (json := shown.get(other.event_id)) is not None and passes.admits_event(json)
+            if isinstance(json := shown.get(other.event_id), bytes) and passes.admits_event(json)
         ]
         last = after[-1].seq if after else env.seq
         speaking = {env.sender, *(other.sender for other, _ in chosen)}
@@ -75,6 +75,6 @@ class Contexts:
         )
 
 
-def _readable(page: Sequence[Envelope], shown: Mapping[bytes, bytes | None]) -> list[Envelope]:
+def _readable(page: Sequence[Envelope], shown: Mapping[bytes, bytes | Away]) -> list[Envelope]:
     """The page up to the first event that the reader may see and that cannot be read now."""
-    return list(takewhile(lambda env: shown.get(env.event_id, b"") is not None, page))
+    return list(takewhile(lambda env: not isinstance(shown.get(env.event_id), Away), page))

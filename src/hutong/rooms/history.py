@@ -50,6 +50,8 @@ class History:
 
     async def page(self, seat: Seat, start: Seq, limit: int, *, backwards: bool) -> list[Envelope]:
         """Envelopes after `start`, or at and before it, in that order. Raises: RegionAway."""
+        if limit <= 0:
+            return []
         room, own_from = seat.room.room, seat.room.from_seq
         limit = min(limit, PAGE_MAX)
         edge = Seq(start + 1) if backwards else start
@@ -94,6 +96,10 @@ class History:
     def token(self, seat: Seat, seq: int) -> str:
         """A token for the place just after event `seq`."""
         return self._tokens.room(seat.room.room, seq)
+
+    def token_at(self, seat: Seat, env: Envelope, *, backwards: bool) -> str:
+        """A token for a page in that direction that begins with `env`."""
+        return self.token(seat, env.seq if backwards else env.seq - 1)
 
 
 def _upto(seat: Seat, envelopes: list[Envelope]) -> list[Envelope]:

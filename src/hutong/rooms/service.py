@@ -122,10 +122,7 @@ class Rooms:
             raise NotFound(OUT_OF_SIGHT) from None  # one answer for both, or it tells strangers what exists
         env, sight = await self.history.visible(seat, event_id)
         reader = await self.show.reader(seat.member, caller.device, sight)
-        (shown,) = await self.show.events(seat.room, [env], reader)
-        if shown is None:
-            raise self.cell.away(self.cell.cell_of(env.home))
-        return shown
+        return await self.show.one(seat.room, env, reader)
 
     async def messages(
         self, caller: Caller, room_id: str, start: str | None, end: str | None, *, backwards: bool, limit: int,
@@ -135,7 +132,8 @@ class Rooms:
 
         What is cut off is left out; the room is told anew in `/sync` when it answers again.
 
-        Raises: Forbidden, BadParam (`from`, `to`), RegionAway when not one event can be read now.
+        Raises: Forbidden, BadParam (`from`, `to`), RegionAway when not one event can be read now, or not the member
+        event of somebody who speaks.
         Cost: one statement for the page, one for its words, one for names; beyond this cell's copy one call more.
         """
         seat = await self.access.seat(caller.account, room_id)
@@ -150,35 +148,23 @@ class Rooms:
         seen = [env for env in found if sight.sees(env) and _within(env.seq, last, backwards=backwards)]
         if wanted.nothing or not wanted.admits_room(room_id):
             seen = []
-        shown = await self.show.events(seat.room, seen, reader)
-        chunk: list[bytes] = []
-        speaking: list[Envelope] = []
-        stop = None
-        for env, json in zip(seen, shown, strict=True):
-            if json is None:
-                if self.cell.cuts.leave_out_event(env):
-                    continue
-                if not chunk:
-                    raise self.cell.away(self.cell.cell_of(env.home))
-                stop = env.seq
-                break
-            if wanted.admits_event(json):
-                chunk.append(json)
-                speaking.append(env)
-        state = await self._senders(seat, speaking, reader) if wanted.lazy else []
+        page = await self.show.page(seat.room, seen, reader)
+        chosen = [(env, json) for env, json in page.events if wanted.admits_event(json)]
+        state = await self._senders(seat, [env for env, _ in chosen], reader) if wanted.lazy else []
         return PageOf(
             start=self.history.token(seat, first),
-            end=self._end(seat, found, stop, last, limit, backwards=backwards),
-            chunk=chunk,
+            end=self._end(seat, found, page.stop, last, limit, backwards=backwards),
+            chunk=[json for _, json in chosen],
             state=state,
         )
 
     def _end(
-        self, seat: Seat, found: Sequence[Envelope], stop: Seq | None, last: Seq | None, limit: int, *, backwards: bool
-    ) -> str | None:
+        self, seat: Seat, found: Sequence[Envelope], stop: Envelope | None, last: Seq | None, limit: int, *,
+        backwards: bool,
+    ) -> str | None:  # fmt: skip
         """The token for the next page, or None at the end of what there is. `stop`: an event that could not be read."""
         if stop is not None:
-            return self.history.token(seat, stop if backwards else stop - 1)
+            return self.history.token_at(seat, stop, backwards=backwards)
         if not found or (last is not None and not _within(found[-1].seq, last, backwards=backwards)):
             return None
         if backwards:
@@ -190,12 +176,10 @@ class Rooms:
         refs = {env.sender for env in envelopes}
         if seat.upto is not None:  # as they were then: what people are called since is not for who has left
             then = await self.history.state_at(seat, seat.upto, refs)
-            shown = await self.show.events(seat.room, [env for env in then if env.target is not None], reader)
-            return [json for json in shown if json is not None]
+            return await self.show.readable(seat.room, [env for env in then if env.target is not None], reader)
         members = await self.cell.reads.members_by_ref(seat.room.room, refs)
         events = await self.cell.reads.events(seat.room.room, [member.seq for member in members.values() if member.seq])
-        shown = await self.show.events(seat.room, [event.env for event in events.values()], reader)
-        return [json for json in shown if json is not None]
+        return await self.show.readable(seat.room, [event.env for event in events.values()], reader)
 
     async def state(self, caller: Caller, room_id: str) -> list[bytes]:
         """All current state, or that at one's leaving. Events of a region that is away are left out."""
@@ -223,9 +207,7 @@ class Rooms:
         event = await self.cell.reads.state_event(seat.room.room, *key, seat.upto or Seq(2**62))
         if event is None:
             raise missing
-        (shown,) = await self.show.events(seat.room, [event.env], await self._reader(seat, caller))
-        if shown is None:
-            raise self.cell.away(self.cell.cell_of(event.env.home))
+        shown = await self.show.one(seat.room, event.env, await self._reader(seat, caller))
         return bytes(_CONTENT.decode(shown).content), shown
 
     async def _key(self, seat: Seat, type: str, state_key: str) -> tuple[TypeCode, StateKeyCode] | None:

@@ -45,6 +45,24 @@ class Reader:
         return Eyes(room=self.member.room, ref=self.member.ref, seen=self.sight.ranges, ignored=self.ignored)
 
 
+@dataclass(frozen=True)
+class Away:
+    """In place of an event that cannot be read now: the cell that did not answer.
+
+    That is the home of its author, or of somebody whom it names.
+    """
+
+    cell: CellNo
+
+
+@dataclass(frozen=True)
+class Readable:
+    """The events of a page with their JSON, and the one before which it ends since that cannot be read now."""
+
+    events: list[tuple[Envelope, bytes]]
+    stop: Envelope | None
+
+
 class Show:
     """The events of one cell's rooms as its people see them."""
 
@@ -59,15 +77,8 @@ class Show:
         ignored = await self._ignored([member.room], member.account)
         return Reader(member, device, sight, ignored[member.room])
 
-    async def events(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes | None]:
-        """Each event as JSON; None for one whose author's home cannot be asked now."""
-        shown, _ = await self._shown(room, envelopes, reader)
-        return shown
-
-    async def _shown(
-        self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader
-    ) -> tuple[list[bytes | None], Mapping[bytes, CellNo]]:
-        """As `events`, and by the event's id the cell that did not answer."""
+    async def events(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes | Away]:
+        """Each event as JSON, or who must be waited for."""
         before, bundles = await asyncio.gather(
             self._before(room.room, envelopes), self._around(room, envelopes, reader)
         )
@@ -81,7 +92,34 @@ class Show:
         )
         around = Around(pieces=pieces, before=before, bundles=bundles)
         writer = Writer(eye, around, int(self._cell.now() * 1_000), self._cell.transactions.text, room.room_id)
-        return [writer.event(env) for env in envelopes], away
+        shown: list[bytes | Away] = []
+        for env in envelopes:
+            json = writer.event(env)
+            shown.append(Away(away[env.event_id]) if json is None else json)
+        return shown
+
+    async def one(self, room: RoomInfo, env: Envelope, reader: Reader) -> bytes:
+        """One event as JSON. Raises: RegionAway."""
+        (shown,) = await self.events(room, [env], reader)
+        if isinstance(shown, Away):
+            raise self._cell.away(shown.cell)
+        return shown
+
+    async def page(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> Readable:
+        """Events in the order of a page, up to the first one of a region that is slow.
+
+        Those of a region that is cut off are left out: the room is told anew in `/sync` when it answers again.
+        Raises: RegionAway when the page would end before its first event.
+        """
+        found: list[tuple[Envelope, bytes]] = []
+        for env, shown in zip(envelopes, await self.events(room, envelopes, reader), strict=True):
+            if not isinstance(shown, Away):
+                found.append((env, shown))
+            elif not self._cell.cuts.leave_out(shown.cell, env.room):
+                if not found:
+                    raise self._cell.away(shown.cell)
+                return Readable(found, env)
+        return Readable(found, None)
 
     async def readable(self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader) -> list[bytes]:
         """Each event as JSON, without those of a region that is cut off. Raises: RegionAway for one that is slow."""
@@ -98,14 +136,11 @@ class Show:
         self, room: RoomInfo, envelopes: Sequence[Envelope], reader: Reader
     ) -> list[tuple[Envelope, bytes]]:
         found: list[tuple[Envelope, bytes]] = []
-        shown, away = await self._shown(room, envelopes, reader)
-        for env, json in zip(envelopes, shown, strict=True):
-            if json is not None:
-                found.append((env, json))
-                continue
-            cell = away.get(env.event_id, self._cell.cell_of(env.home))
-            if not self._cell.cuts.leave_out(cell, env.room):
-                raise self._cell.away(cell)
+        for env, shown in zip(envelopes, await self.events(room, envelopes, reader), strict=True):
+            if not isinstance(shown, Away):
+                found.append((env, shown))
+            elif not self._cell.cuts.leave_out(shown.cell, env.room):
+                raise self._cell.away(shown.cell)
         return found
 
     async def _before(self, room: RoomNo, envelopes: Sequence[Envelope]) -> dict[Place, Envelope]:
