@@ -209,3 +209,23 @@ async def test_nothing_before_an_event_is_asked_of_no_other_region(
     await ways.cut_and_noticed(CN)
     found = await context(bob, room, said[5], limit=limit)
     assert (found["events_before"], bodies(found["events_after"])) == ([], ["6"][:limit])
+
+
+@pytest.mark.parametrize("region", ["eu", "ru"])
+async def test_its_state_is_of_a_time_that_the_reader_may_see(newcomer: Newcomer, alice: Client, region: str) -> None:
+    """yan was out when the topic was secret: the page goes into that time, and its state does not tell of it."""
+    hidden = {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}}
+    room = await alice.create_room(preset="public_chat", initial_state=[hidden])
+    yan = await newcomer("yan", region)
+    await yan.join(room)
+    seen = await alice.send(room, "visible")
+    await yan.leave(room)
+    await alice.set_state(room, "m.room.topic", {"topic": "secret"})
+    await alice.set_state(room, "cn.hutong.secret", {"one": 1}, "x")
+    await alice.send(room, "hidden")
+    await alice.set_state(room, "m.room.topic", {"topic": "for everybody"})
+    await yan.join(room)
+    for limit in range(12):
+        told = await context(yan, room, seen, limit=limit)
+        topics = [event["content"].get("topic") for event in told["state"] if event["type"] == "m.room.topic"]
+        assert topics in ([], ["for everybody"]), limit

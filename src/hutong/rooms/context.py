@@ -63,7 +63,9 @@ class Contexts:
         ]
         last = after[-1].seq if after else env.seq
         speaking = {env.sender, *(other.sender for other, _ in chosen)}
-        state = await self._history.state_at(seat, last, speaking if wanted.lazy else None)
+        # Of a time that the reader knows of: what was so while they were out is not for them.
+        known = max((other.seq for other in after if sight.sees(other)), default=env.seq)
+        state = await self._history.state_at(seat, known, speaking if wanted.lazy else None)
         state_told = await self._show.state(seat.room, state, Reader(seat.member, caller.device))
         return ContextOf(
             start=self._history.token(seat, (before[-1].seq if before else env.seq) - 1),
