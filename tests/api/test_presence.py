@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hutong.cells.messages import KeysChanged, PresenceOf
+from hutong.cells.key_messages import KeysChanged
+from hutong.cells.messages import PresenceOf
 from hutong.ids import AccountNo, CellNo
 from hutong.presence.board import COARSE_MS, GONE_S, Presence, PresenceBoard, State
 from tests.support.client import Answer, Client, path, refused

@@ -3,7 +3,7 @@
 from hutong.accounts.service import Accounts
 from hutong.accounts.sessions import Sessions
 from hutong.cells.cell import Cell
-from hutong.cells.messages import ClaimKeys, KeysChanged, KeysOf
+from hutong.cells.key_messages import ClaimKeys, KeysChanged, KeysOf
 from hutong.cells.tokens import Tokens
 from hutong.keys.api import CellKeys
 from hutong.keys.changes import Changes

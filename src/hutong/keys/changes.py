@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from hutong.accounts.service import Accounts
 from hutong.cells.cell import Cell
+from hutong.cells.key_messages import KeysChanged
 from hutong.cells.link import LinkDown
-from hutong.cells.messages import KeysChanged, rooms_by_call
+from hutong.cells.messages import rooms_by_call
 from hutong.cells.tokens import Tokens
 from hutong.errors import BadParam
 from hutong.ids import AccountNo, CellNo, Minute, RoomNo

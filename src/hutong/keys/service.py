@@ -15,8 +15,8 @@ from hutong.accounts.names import parse_user_id
 from hutong.accounts.service import Accounts
 from hutong.accounts.sessions import Sessions
 from hutong.cells.cell import Cell
+from hutong.cells.key_messages import ClaimKeys, KeysOf, PublishedKeys
 from hutong.cells.link import LinkDown
-from hutong.cells.messages import ClaimKeys, KeysOf, PublishedKeys
 from hutong.cells.view import Lru
 from hutong.errors import BadParam, MatrixError
 from hutong.ids import AccountNo, CellNo, DeviceNo, Minute, new_id
