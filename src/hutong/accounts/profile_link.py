@@ -6,7 +6,6 @@ from msgspec import json
 
 from hutong.accounts.service import Accounts
 from hutong.cells.cell import Cell
-from hutong.cells.link import LinkDown
 from hutong.cells.messages import ProfileOf
 from hutong.ids import CellNo
 
@@ -22,10 +21,7 @@ class ProfileLink:
         if region is None:
             return None
         dest = self.cell.directory.first_cell(region)
-        try:
-            return await self.cell.link.call(dest, ProfileOf(user_id=user_id))
-        except LinkDown:
-            raise self.cell.away(dest) from None
+        return await self.cell.ask(dest, ProfileOf(user_id=user_id))
 
     async def answer(self, _: CellNo, request: ProfileOf) -> bytes | None:
         """For another cell; passed on when another cell of this region has that name."""

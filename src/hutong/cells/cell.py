@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -15,7 +15,7 @@ from hutong.cells.codes import CellRole
 from hutong.cells.cuts import Cuts
 from hutong.cells.directory import Directory
 from hutong.cells.drafts import Home
-from hutong.cells.link import InProcessLinks, LinkDown
+from hutong.cells.link import InProcessLinks, LinkDown, Request
 from hutong.cells.memory import Memory
 from hutong.cells.messages import (
     Append,
@@ -66,6 +66,8 @@ from hutong.vault.keystore import Keystore, KeystoreError
 from hutong.vault.vault import Vault
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 PAGE_MAX = 1_000
 SWEEP_EVERY_S = 3_600.0
@@ -229,6 +231,13 @@ class Cell:
             return await self.names.refs(user_ids, room, make=make)
         except LinkDown as down:
             raise self.away(down.dest) from None
+
+    async def ask(self, dest: CellNo, request: Request[R]) -> R:
+        """Ask another cell for a client. Raises: RegionAway when it does not answer, else as `Link.call`."""
+        try:
+            return await self.link.call(dest, request)
+        except LinkDown:
+            raise self.away(dest) from None
 
     def away(self, cell: CellNo) -> RegionAway:
         """The error for a client when `cell` cannot be asked."""

@@ -6,11 +6,13 @@ owed to every room with people of that cell.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import field
 
 from hutong.cells.batch import Batch
 from hutong.cells.breaker import BreakingLink
 from hutong.cells.memory import Memory
+from hutong.cells.ops import PlainOp
 from hutong.cells.reads import Reads
 from hutong.cells.replication import Replication
 from hutong.cells.writer import Writer
@@ -19,33 +21,25 @@ from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, RoomNo
 CATCH_UP_S = 60.0
 
 
-@dataclass(kw_only=True)
-class CutBegan:
+class CutBegan(PlainOp, kw_only=True):
     """A cell is cut off: from now on, its words may be left out."""
 
     cell: CellNo
     minute: Minute
 
-    async def prepare(self, memory: Memory) -> None:
-        """Nothing to look up."""
-
     def form(self, batch: Batch, memory: Memory) -> None:
         batch.cut(self.cell, self.minute)
 
-    async def found(self) -> None:
-        """No row of this collides with another."""
 
-
-@dataclass(kw_only=True)
-class Healed:
+class Healed(PlainOp, kw_only=True):
     """A cell answers again: a heal record for each of `rooms`, or for every room with people of that cell."""
 
     cell: CellNo
     rooms: set[RoomNo] | None
     reads: Reads
     cell_of: Callable[[HomeNo], CellNo]
-    _affected: set[RoomNo] = field(default_factory=set, init=False)
-    _waiting: list[tuple[RoomNo, MemberRef, AccountNo]] = field(default_factory=list, init=False)
+    _affected: set[RoomNo] = field(default_factory=set)
+    _waiting: list[tuple[RoomNo, MemberRef, AccountNo]] = field(default_factory=list)
 
     async def prepare(self, memory: Memory) -> None:
         self._affected = self.rooms or set()
@@ -60,9 +54,6 @@ class Healed:
         for room, ref, account in self._waiting:  # who is invited watches no room
             batch.membership(room, ref, account)
         batch.cut_over(self.cell)
-
-    async def found(self) -> None:
-        """No row of this collides with another."""
 
 
 class Cuts:

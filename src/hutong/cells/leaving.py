@@ -1,19 +1,17 @@
 """Leaving a room whose home cannot be told now: it holds here at once, and is sent until the home has heard of it."""
 
-from dataclasses import dataclass, field
-
 from msgspec import structs
 
 from hutong.cells.batch import Batch
 from hutong.cells.codes import LogKind
 from hutong.cells.memory import Memory, NotLoaded, RoomState
+from hutong.cells.ops import PlainOp
 from hutong.cells.records import Leaving, Record
 from hutong.ids import AccountNo, MemberRef, Minute, RoomNo
 from hutong.rooms.event_types import Membership
 
 
-@dataclass(kw_only=True)
-class LeaveHere:
+class LeaveHere(PlainOp, kw_only=True):
     """Let somebody of this cell be out of a room of another cell, by an event that is owed to that room's home."""
 
     room: RoomNo
@@ -21,7 +19,7 @@ class LeaveHere:
     account: AccountNo
     event_id: bytes
     minute: Minute
-    _state: RoomState | None = field(default=None, init=False)
+    _state: RoomState | None = None
 
     async def prepare(self, memory: Memory) -> None:
         self._state = await memory.load(self.room)
@@ -47,18 +45,11 @@ class LeaveHere:
         )  # fmt: skip
         batch.leaving(state.leaving[self.ref])
 
-    async def found(self) -> None:
-        """No row of this collides with another."""
 
-
-@dataclass(kw_only=True)
-class LeaveSuperseded:
+class LeaveSuperseded(PlainOp, kw_only=True):
     """The room's home has moved the membership meanwhile: what it says counts, and the leaving is given up."""
 
     leaving: Leaving
-
-    async def prepare(self, memory: Memory) -> None:
-        """Nothing to look up."""
 
     def form(self, batch: Batch, memory: Memory) -> None:
         state = memory.get(self.leaving.room)
@@ -68,6 +59,3 @@ class LeaveSuperseded:
         batch.content_gone(self.leaving.event_id)
         batch.left(self.leaving.room, self.leaving.ref)
         batch.membership(self.leaving.room, self.leaving.ref, self.leaving.account)
-
-    async def found(self) -> None:
-        """No row of this collides with another."""

@@ -15,7 +15,9 @@ from hutong.ids import AccountNo, HomeNo, MemberRef, Minute, RoomNo, Seq
 from hutong.rooms.event_types import Membership
 
 
-class _Op(Struct, kw_only=True):
+class PlainOp(Struct, kw_only=True):
+    """One that looks nothing up, and whose rows collide with none."""
+
     async def prepare(self, memory: Memory) -> None:
         """Nothing to look up."""
 
@@ -23,7 +25,7 @@ class _Op(Struct, kw_only=True):
         """No row of these collides with another."""
 
 
-class StageContent(_Op, kw_only=True):
+class StageContent(PlainOp, kw_only=True):
     """Write the content of an event that goes to another cell, before it goes: it must not be lost on the way."""
 
     event_id: bytes
@@ -41,7 +43,7 @@ class StageContent(_Op, kw_only=True):
             batch.txn(self.txn.account, self.txn.device, self.txn.key, self.event_id, self.minute)
 
 
-class ContentLive(_Op, kw_only=True):
+class ContentLive(PlainOp, kw_only=True):
     """The room's home has the event: its content stays."""
 
     event_id: bytes
@@ -50,7 +52,7 @@ class ContentLive(_Op, kw_only=True):
         batch.content_live(self.event_id)
 
 
-class ContentVoid(_Op, kw_only=True):
+class ContentVoid(PlainOp, kw_only=True):
     """The event was refused, or never came to be: its content and its transaction go."""
 
     event_id: bytes
@@ -62,7 +64,7 @@ class ContentVoid(_Op, kw_only=True):
             batch.txn_gone(self.txn.account, self.txn.device, self.txn.key)
 
 
-class VoidEvent(_Op, kw_only=True):
+class VoidEvent(PlainOp, kw_only=True):
     """At the room's home: an event that has not arrived must not arrive later."""
 
     event_id: bytes
@@ -73,7 +75,7 @@ class VoidEvent(_Op, kw_only=True):
         batch.voided(self.event_id, self.minute)
 
 
-class TellErased(_Op, kw_only=True):
+class TellErased(PlainOp, kw_only=True):
     """At the room's home: every cell of the room is told that the person behind `ref` is erased."""
 
     room: RoomNo
@@ -94,7 +96,7 @@ class TellErased(_Op, kw_only=True):
             self.home.post(batch, Bell(dest=cell, room=self.room, seq=Seq(0), kind=OutKind.ERASED, a=self.ref))
 
 
-class PutAccountData(_Op, kw_only=True):
+class PutAccountData(PlainOp, kw_only=True):
     """Global (room 0) or per-room account data. `type_key`: the blind index of its type; `body`: sealed for `id`."""
 
     account: AccountNo
@@ -107,7 +109,7 @@ class PutAccountData(_Op, kw_only=True):
         batch.account_data(self.account, self.room, self.type_key, self.id, self.body)
 
 
-class Forget(_Op, kw_only=True):
+class Forget(PlainOp, kw_only=True):
     """A person who is not in the room any more does not want to see it in lists. Raises M_UNKNOWN (400) in the room."""
 
     account: AccountNo

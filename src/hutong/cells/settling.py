@@ -89,7 +89,12 @@ class Settling:
             self._transactions.forget((txn.account, txn.device), txn.key)
 
     async def say_leaving(self, account: AccountNo, room: RoomNo, home: HomeNo) -> None:
-        """Before somebody goes back into a room: tell its home that they have left. Raises: LinkDown, Unavailable."""
+        """Before somebody goes back into a room: tell its home that they have left. Raises: LinkDown, Unavailable.
+
+        Cost: one statement; nothing for a room that is at home here.
+        """
+        if self._cell_of(home) == self._cell:
+            return
         leaving = (await self._reads.leaving(account)).get(room)
         if leaving is not None:
             async with self.deciding.about(leaving.event_id):

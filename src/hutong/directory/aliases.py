@@ -20,7 +20,7 @@ from hutong.cells.directory_messages import (
     ReleaseAlias,
     Resolve,
 )
-from hutong.cells.link import LinkDown, Request
+from hutong.cells.link import Request
 from hutong.cells.messages import Locate, RoomFacts
 from hutong.cells.view import room_id_text
 from hutong.config import Region
@@ -286,10 +286,7 @@ class Aliases:
         if cell == self._cell.number:
             answer: R = await self._answers[type(request)](cell, request)
             return answer
-        try:
-            return await self._cell.link.call(cell, request)
-        except LinkDown:
-            raise self._cell.away(cell) from None
+        return await self._cell.ask(cell, request)
 
     async def _let_go(self, key: bytes, id: bytes) -> None:
         await self._ask(self._cell_of(key), ReleaseAlias(key=key, id=id))
@@ -339,10 +336,7 @@ class Aliases:
         home = self._cell.cell_of(facts.home)
         if home == self._cell.number:
             return facts
-        try:
-            fresh = await self._cell.link.call(home, Locate(room_id=facts.room_id))
-        except LinkDown:
-            raise self._cell.away(home) from None
+        fresh = await self._cell.ask(home, Locate(room_id=facts.room_id))
         if fresh is None:
             raise NotFound("roomId: there is no such room")
         return fresh

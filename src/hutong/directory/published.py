@@ -94,20 +94,14 @@ class PublishedRooms:
         if home == self._cell.number:
             await self._answer_publish(home, request)
             return
-        try:
-            await self._cell.link.call(home, request)
-        except LinkDown:
-            raise self._cell.away(home) from None
+        await self._cell.ask(home, request)
 
     async def is_public(self, room_id: str) -> bool:
         """Whether a room is in the list. Raises: BadParam, NotFound, RegionAway."""
         home, room = await self._facts_home(room_id)
         if home == self._cell.number:
             return await self._store.is_published(room)
-        try:
-            return await self._cell.link.call(home, IsPublished(room=room))
-        except LinkDown:
-            raise self._cell.away(home) from None
+        return await self._cell.ask(home, IsPublished(room=room))
 
     async def look(self, server: str | None, wanted: Wanted, since: str | None, limit: int) -> PublicList:
         """A page of the rooms published on `server`, or in all regions.

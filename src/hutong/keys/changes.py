@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from hutong.accounts.service import Accounts
 from hutong.cells.cell import Cell
 from hutong.cells.key_messages import KeysChanged
-from hutong.cells.link import LinkDown
 from hutong.cells.messages import rooms_by_call
 from hutong.cells.tokens import Tokens
 from hutong.errors import BadParam
@@ -51,10 +50,7 @@ class Changes:
             request = KeysChanged(rooms=part, since=minute)
             if cell == self.cell.number:
                 return await self.answer(cell, request)
-            try:
-                return await self.cell.link.call(cell, request)
-            except LinkDown:
-                raise self.cell.away(cell) from None
+            return await self.cell.ask(cell, request)
 
         asked = (ask(cell, part) for cell, common in shared.items() for part in rooms_by_call(common))
         return sorted({user_id for found in await asyncio.gather(*asked) for user_id in found})

@@ -1,7 +1,6 @@
 """What an erased or deactivated account leaves behind in rooms, and how that goes. Every step may be done again."""
 
 from hutong.cells.cell import Cell
-from hutong.cells.link import LinkDown
 from hutong.cells.messages import EraseRef
 from hutong.directory.aliases import Aliases
 from hutong.ids import AccountNo
@@ -33,7 +32,4 @@ class Departure:
                 continue
             home = self._cell.cell_of(info.home)
             request = EraseRef(room=member.room, ref=member.ref)
-            try:
-                await self._cell.link.call(home, request)
-            except LinkDown:
-                raise self._cell.away(home) from None
+            await self._cell.ask(home, request)

@@ -10,7 +10,6 @@ Source: Client-Server API v1.19, "Restricted rooms"; room versions 10 to 12, rul
 from collections.abc import Iterable
 
 from hutong.cells.cell import Cell
-from hutong.cells.link import LinkDown
 from hutong.cells.messages import Authority, AuthorityFor, Locate, RoomFacts
 from hutong.cells.records import Member
 from hutong.errors import Forbidden, NotFound
@@ -60,10 +59,7 @@ class RestrictedJoins:
         """The join rule as it is now: this cell's own copy is not kept up when nobody of it is in the room."""
         home = self._cell.cell_of(facts.home)
         if home != self._cell.number and await self._cell.view.room(facts.room) is not None:
-            try:
-                fresh = await self._cell.link.call(home, Locate(room_id=facts.room_id))
-            except LinkDown:
-                raise self._cell.away(home) from None
+            fresh = await self._cell.ask(home, Locate(room_id=facts.room_id))
             facts = fresh or facts
         return decode(facts.proj).join_rules
 
@@ -81,10 +77,7 @@ class RestrictedJoins:
         home = self._cell.cell_of(facts.home)
         if home == self._cell.number:
             return await self.answer(home, request)
-        try:
-            return await self._cell.link.call(home, request)
-        except LinkDown:
-            raise self._cell.away(home) from None
+        return await self._cell.ask(home, request)
 
     async def answer(self, _: CellNo, request: AuthorityFor) -> Authority | None:
         """At the room's home, for whoever is in `request.via`: the same member each time, as long as nothing changes.

@@ -10,7 +10,6 @@ from hutong.accounts.names import parse_user_id
 from hutong.accounts.service import Accounts
 from hutong.accounts.sessions import Sessions
 from hutong.cells.cell import Cell
-from hutong.cells.link import LinkDown
 from hutong.cells.messages import PresenceOf, PresenceReply, rooms_by_call
 from hutong.errors import BadParam, Forbidden, NotFound
 from hutong.ids import AccountNo, CellNo, DeviceNo, region_of
@@ -68,10 +67,7 @@ class PresenceOfPeople:
     async def _ask(self, cell: CellNo, request: PresenceOf) -> PresenceReply | None:
         if cell == self.cell.number:
             return await self.answer(cell, request)
-        try:
-            return await self.cell.link.call(cell, request)
-        except LinkDown:
-            raise self.cell.away(cell) from None
+        return await self.cell.ask(cell, request)
 
     async def answer(self, src: CellNo, request: PresenceOf) -> PresenceReply | None:
         """Another cell asks for somebody who has joined one of the rooms."""

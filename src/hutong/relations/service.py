@@ -112,19 +112,13 @@ class Relations:
         home = self._cell.cell_of(room.home)
         if home == self._cell.number:
             return self._cell.codes_of(room.raw_id, type, relation)
-        try:
-            return await self._cell.link.call(home, Codes(room=room.room, type=type, state_key=relation))
-        except LinkDown:
-            raise self._cell.away(home) from None
+        return await self._cell.ask(home, Codes(room=room.room, type=type, state_key=relation))
 
     async def _children(self, room: RoomInfo, parent: Seq, asked: ChildrenOf) -> list[Envelope]:
         if is_here(self._cell, room, parent):
             return await self.answer_children(self._cell.number, asked)
         home = self._cell.cell_of(room.home)
-        try:
-            return await self._cell.link.call(home, asked)
-        except LinkDown:
-            raise self._cell.away(home) from None
+        return await self._cell.ask(home, asked)
 
     async def answer_children(self, _: CellNo, asked: ChildrenOf) -> list[Envelope]:
         limit = min(asked.limit, PAGE_MAX + 1)

@@ -4,7 +4,6 @@ from collections.abc import Collection
 from typing import Any
 
 from hutong.cells.cell import Cell
-from hutong.cells.link import LinkDown
 from hutong.cells.messages import EventById, Page, StateAt
 from hutong.cells.records import Envelope
 from hutong.cells.tokens import RoomToken, SyncToken, Tokens
@@ -43,10 +42,7 @@ class History:
         home = self._cell.cell_of(seat.room.home)
         if home == self._cell.number:
             return None
-        try:
-            return await self._cell.link.call(home, EventById(room=seat.room.room, event_id=raw))
-        except LinkDown:
-            raise self._cell.away(home) from None
+        return await self._cell.ask(home, EventById(room=seat.room.room, event_id=raw))
 
     async def page(self, seat: Seat, start: Seq, limit: int, *, backwards: bool) -> list[Envelope]:
         """Envelopes after `start`, or at and before it, in that order. Raises: RegionAway."""
@@ -64,10 +60,7 @@ class History:
             found = await self._cell.reads.page(room, edge, limit, backwards=backwards, floor=own_from)
             envelopes = [event.env for event in found]
         if not envelopes and not (not backwards and seat.joined and start >= own_from - 1):
-            try:
-                reply = await self._cell.link.call(home, Page(room=room, start=edge, backwards=backwards, limit=limit))
-            except LinkDown:
-                raise self._cell.away(home) from None
+            reply = await self._cell.ask(home, Page(room=room, start=edge, backwards=backwards, limit=limit))
             envelopes = reply.envelopes
         return _upto(seat, envelopes)
 
@@ -77,10 +70,7 @@ class History:
         if home == self._cell.number or at >= seat.room.from_seq > 0:
             return [event.env for event in await self._cell.reads.state_at(room, at, members)]
         asked = StateAt(room=room, at=at, members=None if members is None else list(members))
-        try:
-            return (await self._cell.link.call(home, asked)).envelopes
-        except LinkDown:
-            raise self._cell.away(home) from None
+        return (await self._cell.ask(home, asked)).envelopes
 
     async def place(self, seat: Seat, token: str | None, field: str, default: Any) -> Any:
         """The seq that a pagination token stands for. Raises: BadParam naming `field`."""

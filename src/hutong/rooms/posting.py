@@ -116,15 +116,7 @@ class Posting:
             return event_id
         if cell.link.is_cut(cell.cell_of(room_home)):
             raise cell.away(cell.cell_of(room_home))
-        stage = StageContent(
-            event_id=event_id,
-            account=author.account,
-            room=room,
-            room_home=room_home,
-            body=sealed,
-            minute=draft.minute,
-            txn=txn,
-        )
+        stage = _staged(author, room, room_home, draft, sealed, ContentState.PENDING, txn)
         async with cell.settling.deciding.about(event_id):
             await cell.writer.submit(stage)
             try:
@@ -144,16 +136,7 @@ class Posting:
             return await self.post(author, room, room_home, said)
         event_id, member = new_id(cell.minute, cell.random), author.member
         draft, sealed = self._draft(event_id, author, said)
-        stage = StageContent(
-            event_id=event_id,
-            account=author.account,
-            room=room,
-            room_home=room_home,
-            body=sealed,
-            minute=draft.minute,
-            txn=None,
-            state=ContentState.OWED,
-        )
+        stage = _staged(author, room, room_home, draft, sealed, ContentState.OWED)
         async with cell.settling.deciding.about(event_id):
             await cell.writer.submit(stage)
             try:
@@ -222,6 +205,21 @@ class Posting:
                     raise
                 return False
         return True
+
+
+def _staged(
+    author: Author,
+    room: RoomNo,
+    room_home: HomeNo,
+    draft: Draft,
+    sealed: bytes,
+    state: ContentState,
+    txn: Txn | None = None,
+) -> StageContent:
+    return StageContent(
+        event_id=draft.event_id, account=author.account, room=room, room_home=room_home, body=sealed,
+        minute=draft.minute, txn=txn, state=state,
+    )  # fmt: skip
 
 
 class _Unsettled(Exception):

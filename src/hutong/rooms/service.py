@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from hutong.cells.cell import Cell
-from hutong.cells.link import LinkDown
 from hutong.cells.messages import Codes
 from hutong.cells.records import Envelope, Words
 from hutong.directory.aliases import Aliases
@@ -225,10 +224,7 @@ class Rooms:
         if home == self.cell.number:
             codes = self.cell.codes_of(room.raw_id, type, state_key)
         else:
-            try:
-                codes = await self.cell.link.call(home, Codes(room=room.room, type=type, state_key=state_key))
-            except LinkDown:
-                raise self.cell.away(home) from None
+            codes = await self.cell.ask(home, Codes(room=room.room, type=type, state_key=state_key))
         skey = reply.ref if state_key.startswith("@") and reply is not None else codes.skey or 0
         return TypeCode(codes.type), StateKeyCode(skey)
 
