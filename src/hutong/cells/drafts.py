@@ -108,6 +108,8 @@ async def prepare(
         prepared.change = await _change(home, room, room_id, version, code, words.json)
         if isinstance(prepared.change, MemberChange) and prepared.change.third_party:
             prepared.third_party = await _third_party(home, room, room_id, draft)
+    if draft.leaves is not None:
+        prepared.ends = await home.reads.stayed_until(room, draft.sender, draft.leaves)
     if draft.relates_to is not None and draft.relation is not None:
         related = await home.reads.event_by_id(draft.relates_to)
         parent = related.env if related is not None and related.env.room == room else None

@@ -7,8 +7,6 @@ cell's copy of the room takes it up. Whatever is lost on the way is settled late
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec import structs
-
 from hutong.cells.append import AppendOp
 from hutong.cells.cell import Cell
 from hutong.cells.codes import ContentState
@@ -140,7 +138,7 @@ class Posting:
         async with cell.settling.deciding.about(event_id):
             await cell.writer.submit(stage)
             try:
-                await self._send(author, room, room_home, structs.replace(draft, leaves=member.seq))
+                await self._send(author, room, room_home, draft)
             except _Unsettled:
                 await cell.writer.submit(
                     LeaveHere(
