@@ -256,10 +256,10 @@ def operations(contract: Contract) -> Iterator[Any]:
 
 
 @pytest.fixture
-def fuzz(node: "Node", contract: Contract | None, newcomer: "Newcomer") -> Fuzz:
+async def fuzz(node: "Node", contract: Contract | None, newcomer: "Newcomer") -> Fuzz:
     if contract is None:
         pytest.skip(f"NOT fuzzed: no Matrix specification beside the repository; {VARIABLE} may name it")
-    return Fuzz(asyncio.get_event_loop(), node, contract, Scene(newcomer))
+    return Fuzz(asyncio.get_running_loop(), node, contract, Scene(newcomer))
 
 
 @pytest.mark.soak
