@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -17,9 +18,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from bench import machine, report
-from bench.figures import DEFAULT, QUICK, Deliveries, FanOut, Figure, Sends, WaitingRoom
+from bench.figures import DEFAULT, QUICK, Figure
+from bench.figures.registry import FULL, REGISTRY, SMALL, Sizes
 from bench.generator import LoadFailed
-from bench.run import Results, run, steps
+from bench.results import CEILING, Results
+from bench.run import run, steps
 from bench.servers import Server
 from bench.servers.hutong import Hutong
 from bench.servers.process import NotStarted
@@ -28,19 +31,17 @@ from bench.servers.trivial import Trivial
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 SERVERS: dict[str, Callable[[Path], Server]] = {"hutong": Hutong, "synapse": Synapse}
-MEMBERS = 200
-MEMBERS_QUICK = 50
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="Short windows and a small room: under two minutes, rough figures.")
-@click.option("--servers", default="hutong,synapse", show_default=True, help="Which to measure, parted by commas.")
-@click.option("--figures", default="sends,deliveries", show_default=True, help="Which figures, parted by commas.")
+@click.option("--quick", is_flag=True, help="Short windows and small worlds: under four minutes, rough figures.")
+@click.option("--servers", default=",".join(SERVERS), show_default=True, help="Which to measure, parted by commas.")
+@click.option("--figures", default=",".join(REGISTRY), show_default=True, help="Which figures, parted by commas.")
 @click.option(
     "--members", multiple=True, type=click.IntRange(2, 5_000), help="Members of the waiting room; repeatable."
 )
-@click.option("--at-once", default=64, show_default=True, type=click.IntRange(1, 5_000), help="Sends under way.")
-@click.option("--rooms", default=20, show_default=True, type=click.IntRange(1, 1_000), help="Rooms they go to.")
+@click.option("--at-once", type=click.IntRange(1, 5_000), help="Sends under way.  [default: 64]")
+@click.option("--rooms", type=click.IntRange(1, 1_000), help="Rooms they go to.  [default: 20]")
 @click.option("--rounds", type=click.IntRange(1, 25), help="Windows per server; their median counts.  [default: 3]")
 @click.option(
     "--output",
@@ -54,8 +55,8 @@ def main(
     servers: str,
     figures: str,
     members: tuple[int, ...],
-    at_once: int,
-    rooms: int,
+    at_once: int | None,
+    rooms: int | None,
     rounds: int | None,
     output: Path | None,
     keep: bool,
@@ -70,14 +71,18 @@ def main(
     plan = QUICK if quick else DEFAULT
     if rounds is not None:
         plan = plan.with_rounds(rounds)
-    chosen = _figures(figures, at_once, rooms, members or ((MEMBERS_QUICK,) if quick else (MEMBERS,)))
+    sizes = SMALL if quick else FULL
+    sizes = replace(
+        sizes, at_once=at_once or sizes.at_once, rooms=rooms or sizes.rooms, members=members or sizes.members
+    )
+    chosen = _figures(figures.split(","), sizes)
     directory = Path(tempfile.mkdtemp(prefix="hutong-bench-"))
     directory.chmod(0o755)  # PostgreSQL runs as a user other than root, who must reach its folder
     facts = machine.facts(directory)
     try:
         started = [_server(name, directory) for name in servers.split(",")]
         ceiling = Trivial(_made(directory / "ceiling"))
-        with Shown(console, steps(len(started), len(chosen), plan)) as shown:
+        with Shown(console, steps(len(started), chosen, plan)) as shown:
             results = asyncio.run(run(started, ceiling, chosen, plan, f"b{secrets.token_hex(3)}", shown))
     except (LoadFailed, NotStarted) as error:
         keep = True
@@ -98,17 +103,11 @@ def main(
     sys.exit(1 if results.faults() else 0)
 
 
-def _figures(names: str, at_once: int, rooms: int, members: tuple[int, ...]) -> list[Figure]:
-    chosen: list[Figure] = []
-    for name in names.split(","):
-        if name == "sends":
-            chosen.append(Sends(at_once, min(rooms, at_once)))
-        elif name == "deliveries":
-            for room in map(WaitingRoom, members):
-                chosen += [FanOut(room), Deliveries(room)]
-        else:
-            raise click.BadParameter(f'"{name}" is none; there are sends and deliveries', param_hint="--figures")
-    return chosen
+def _figures(names: list[str], sizes: Sizes) -> list[Figure]:
+    for name in names:
+        if name not in REGISTRY:
+            raise click.BadParameter(f'"{name}" is none; there are {", ".join(REGISTRY)}', param_hint="--figures")
+    return [figure for name in names for figure in REGISTRY[name](sizes)]
 
 
 def _server(name: str, directory: Path) -> Server:
@@ -159,12 +158,10 @@ def _show(console: Console, results: Results, facts: dict[str, str]) -> None:
     for table in report.tables(results):
         console.print(table)
     for figure in results.figures:
-        ceiling = results.rows[figure.key, report.CEILING].median
-        console.print(
-            f"the load generator's own ceiling, {figure.key}: {report.number(ceiling.result.rate)}/s",
-            highlight=False,
-            soft_wrap=True,
-        )
+        ceiling = results.median(figure, CEILING)
+        if ceiling is not None:
+            limit = report.amount(figure.unit, figure.unit.of(ceiling))
+            console.print(f"the load generator's own ceiling, {figure.key}: {limit}", highlight=False, soft_wrap=True)
     for warning in report.warnings(results):
         console.print(f"[yellow]![/yellow] {warning}", highlight=False, soft_wrap=True)
 

@@ -14,6 +14,7 @@ from bench.load.commands import Began, Closed, Command, Done, Ended, Failed, Pro
 from bench.load.matrix import Target
 from bench.load.window import Result
 from bench.machine import Meter, Usage
+from bench.servers import Server
 
 ROOT = Path(__file__).parent.parent
 REPORT = msgspec.json.Decoder[Report](Report)
@@ -45,12 +46,12 @@ class Measured:
 
 
 class Generator:
-    """The load generator of one server."""
+    """The load generator of one server. `server`: for a figure that restarts it, or asks it for something else."""
 
-    def __init__(self, target: Target, prefix: str, roots: Callable[[], list[int]]) -> None:
+    def __init__(self, server: Server, target: Target, prefix: str) -> None:
+        self.server = server
         self._target = target
         self._prefix = prefix
-        self._roots = roots
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -87,7 +88,7 @@ class Generator:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(msgspec.json.encode(command) + b"\n")
-        meter = Meter(self._roots(), (process.pid, os.getpid()))
+        meter = Meter(self.server.roots(), (process.pid, os.getpid()))
         usage: Usage | None = None
         measured: list[Measured] = []
         while line := await asyncio.wait_for(process.stdout.readline(), SILENCE_S):

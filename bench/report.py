@@ -7,20 +7,20 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.figures import Figure, Plan
+from bench.figures.goals import Standing
+from bench.figures.units import PER_SECOND, Unit
 from bench.generator import Measured
-from bench.run import Results
+from bench.results import CEILING, OWN, Results
 
-OWN = "hutong"
-PEER = "synapse"
-CEILING = "ceiling"
 GENERATOR_BUSY = 0.85
 """Above this share of a core the generator may have been what limited a rate."""
 OTHERS_BUSY = 0.10
 """Above this share of the machine, used by others, a figure is noise."""
 SPREAD_WIDE = 0.25
 
-RATIOS = ("rate", "CPU")
-"""The peer's and ours compared: so many times the rate, and so many times less processor time for each."""
+RATIOS = ("times", "CPU")
+"""The peer's and ours compared: so many times as good, and so many times less processor time for each."""
+GOALS = ("required", "aim", "reached")
 
 HEAD = """\
 # Results
@@ -38,13 +38,23 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
+def amount(unit: Unit, value: float) -> str:
+    """A figure in its unit; a rate without, because the row's title says what is counted."""
+    return number(value) if unit is PER_SECOND else f"{number(value)} {unit.name}"
+
+
 def ratios(results: Results, figure: Figure) -> list[str]:
-    """How many times the peer's rate is ours, and our cost the peer's; dashes when only one of the two was measured."""
-    own, peer = results.rows.get((figure.key, OWN)), results.rows.get((figure.key, PEER))
-    if own is None or peer is None or not peer.median.result.rate or not own.median.cpu_us:
-        return ["-", "-"]
-    rate = own.median.result.rate / peer.median.result.rate
-    return [f"{number(rate)}x", f"{number(peer.median.cpu_us / own.median.cpu_us)}x"]
+    """How many times as good as the peer we are, and our cost; dashes when only one of the two was measured."""
+    return [
+        "-" if times is None else f"{number(times)}x" for times in (results.times(figure), results.times_cpu(figure))
+    ]
+
+
+def goals(results: Results, figure: Figure) -> list[str]:
+    """What the row must reach, what it aims at, and how far it has come."""
+    if figure.goal is None:
+        return [Standing.UNKNOWN] * len(GOALS)
+    return [figure.goal.required, figure.goal.aim or "-", figure.goal.standing(figure, results)]
 
 
 def warnings(results: Results) -> list[str]:
@@ -63,18 +73,22 @@ def warnings(results: Results) -> list[str]:
             gap_ms = max(measured.result.longest_gap_ms for measured in row.rounds)
             if any(measured.result.stalled for measured in row.rounds):
                 found.append(f"{where}: a stall of {gap_ms:,.0f} ms lies in a window")
-            if row.spread > SPREAD_WIDE:
-                found.append(f"{where}: the rounds differ by {row.spread:.0%} of their median")
+            if (spread := row.spread(figure.unit)) > SPREAD_WIDE:
+                found.append(f"{where}: the rounds differ by {spread:.0%} of their median")
     return found
 
 
 def tables(results: Results) -> Iterable[Table]:
     """The medians, a table for each figure, for a terminal of eighty columns."""
     for figure in results.figures:
-        shown = Table(title=figure.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+        title = figure.title
+        if figure.goal is not None:
+            required, aim, reached = goals(results, figure)
+            title += f"\nrequired {required}, aim {aim}: {reached}"
+        shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
         shown.add_column("server", min_width=9)
         for name, width in (
-            ("per second", 10),
+            (figure.unit.name, 10),
             ("p50 / p99 ms", 15),
             ("CPU µs each", 11),
             *zip(RATIOS, (6, 6), strict=True),
@@ -87,14 +101,16 @@ def tables(results: Results) -> Iterable[Table]:
 
 
 def _median(results: Results, figure: Figure, server: str) -> list[str]:
-    median = results.rows[figure.key, server].median
+    median = results.median(figure, server)
+    if median is None:
+        return ["-", "-", "-"]
     latency = f"{number(median.result.p50_ms)} / {number(median.result.p99_ms)}"
-    return [number(median.result.rate), latency, number(median.cpu_us)]
+    return [amount(figure.unit, figure.unit.of(median)), latency, number(median.cpu_us)]
 
 
 def _cells(results: Results, figure: Figure) -> list[str]:
     medians = [cell for server in results.servers for cell in _median(results, figure, server)]
-    return [figure.title, *medians, *ratios(results, figure)]
+    return [figure.title, *medians, *ratios(results, figure), *goals(results, figure)]
 
 
 def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime, command: str) -> str:
@@ -104,7 +120,7 @@ def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime
     head = ["work"]
     for server in results.servers:
         head += [server, "p50 / p99 ms", "CPU µs each"]
-    parts.append(_markdown_table([*head, *RATIOS], [_cells(results, figure) for figure in results.figures]))
+    parts.append(_markdown_table([*head, *RATIOS, *GOALS], [_cells(results, figure) for figure in results.figures]))
     found = warnings(results)
     parts.append("## Before you believe it\n")
     parts.append("".join(f"- {line}\n" for line in found) if found else "Nothing spoiled the windows.\n")

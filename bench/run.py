@@ -1,58 +1,14 @@
 """One run: the servers are started, prepared, and measured in turn, so that whatever disturbs the machine meets all."""
 
-import statistics
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from bench.figures import QUICK, Figure, Plan
-from bench.generator import Generator, Measured
+from bench.generator import Generator
 from bench.load.commands import Progressed
+from bench.results import Results, Row
 from bench.servers import Server
-
-
-@dataclass
-class Row:
-    """One figure of one server: the windows of every round, and the steps of the ramp before them."""
-
-    rounds: list[Measured] = field(default_factory=list)
-    ramp: list[Measured] = field(default_factory=list)
-
-    @property
-    def median(self) -> Measured:
-        """The window of median rate; of an even number the slower middle one."""
-        ordered = sorted(self.rounds, key=lambda measured: measured.result.rate)
-        return ordered[(len(ordered) - 1) // 2]
-
-    @property
-    def spread(self) -> float:
-        """How far the fastest and the slowest round lie apart, as a share of the median."""
-        rates = [measured.result.rate for measured in self.rounds]
-        return (max(rates) - min(rates)) / max(statistics.median(rates), 1e-9)
-
-
-@dataclass
-class Results:
-    """All that a run found."""
-
-    figures: list[Figure]
-    servers: list[str]
-    rows: dict[tuple[str, str], Row] = field(default_factory=dict)  # by figure and server
-    settings: dict[str, dict[str, str]] = field(default_factory=dict)  # by server
-
-    def faults(self) -> list[str]:
-        """What makes a figure worth nothing: errors, missing and doubled deliveries."""
-        found = []
-        for (figure, server), row in self.rows.items():
-            for measured in (*row.ramp, *row.rounds):
-                counted = measured.result
-                if counted.errors or counted.missing or counted.duplicates:
-                    found.append(
-                        f"{server}, {figure}: {counted.errors} errors, {counted.missing} missing, "
-                        f"{counted.duplicates} duplicates"
-                    )
-        return found
 
 
 class Listener(Protocol):
@@ -65,9 +21,9 @@ class Listener(Protocol):
         """One of the `steps` of the run is done."""
 
 
-def steps(servers: int, figures: int, plan: Plan) -> int:
+def steps(servers: int, figures: list[Figure], plan: Plan) -> int:
     """How often a run says `done`: each server is prepared for each figure, then measured; and so is the ceiling."""
-    return figures * servers * (1 + plan.rounds) + figures
+    return len(figures) * servers * (1 + plan.rounds) + sum(figure.has_ceiling for figure in figures)
 
 
 async def run(
@@ -101,6 +57,8 @@ async def _measure_ceiling(ceiling: Server, results: Results, plan: Plan, prefix
     async with AsyncExitStack() as stack:
         generator = await _started(ceiling, prefix, stack, told)
         for figure in results.figures:
+            if not figure.has_ceiling:
+                continue
             progress = _progress(ceiling.name, figure.title, told)
             ramp = await figure.prepare(generator, plan, progress)
             told.doing(f"{figure.title}, the load generator's own ceiling")
@@ -113,7 +71,7 @@ async def _started(server: Server, prefix: str, stack: AsyncExitStack, told: Lis
     told.doing(f"starting {server.name}")
     stack.push_async_callback(server.stop)
     target = await server.start()
-    generator = Generator(target, prefix, server.roots)
+    generator = Generator(server, target, prefix)
     stack.push_async_callback(generator.stop)
     await generator.start()
     return generator

@@ -12,11 +12,14 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from bench import report
-from bench.figures import DEFAULT, Sends
+from bench.figures import DEFAULT
+from bench.figures.goals import Standing, Times
+from bench.figures.sending import Sends
+from bench.figures.units import MILLISECONDS, PER_SECOND
 from bench.generator import Measured
 from bench.load.window import Result
 from bench.machine import Meter, Usage, trees_cpu_s
-from bench.run import Results, Row
+from bench.results import Results, Row
 
 QUIET = Usage(seconds=2.0, server_cpu_s=1.0, others_cpu_s=0.0)
 GOOD = Result(
@@ -50,7 +53,8 @@ def test_medians_are_compared_and_their_cost_stands_beside_them() -> None:
         found, {"processor": "two cores"}, DEFAULT, datetime(2026, 1, 2, tzinfo=UTC), "python -m bench"
     )
     line = (
-        "| durable sends/s, 64 at once, 20 rooms | 5,000 | 5.0 / 9.0 | 100 | 100 | 5.0 / 9.0 | 5,000 | 50.0x | 50.0x |"
+        "| durable sends/s, 64 at once, 20 rooms | 5,000 | 5.0 / 9.0 | 100 | 100 | 5.0 / 9.0 | 5,000 | 50.0x | 50.0x "
+        "| 50x | 100x | met |"
     )
     assert line in text
     assert "| fsync | on | on |" in text
@@ -60,6 +64,32 @@ def test_medians_are_compared_and_their_cost_stands_beside_them() -> None:
 def test_one_server_alone_has_no_ratio() -> None:
     found = results(synapse=row(100))
     assert report.ratios(found, found.figures[0]) == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("own", "goal", "standing"),
+    [
+        (4_999, Times(50, 100), Standing.SHORT),
+        (5_000, Times(50, 100), Standing.MET),
+        (10_000, Times(50, 100), Standing.AIM),
+        (10_000, Times(50, 100, p99_ms_aimed_at=9.5), Standing.AIM),
+        (10_000, Times(50, 100, p99_ms_aimed_at=9.0), Standing.MET),
+        (10_000, Times(50), Standing.MET),
+    ],
+)
+def test_a_row_knows_what_it_has_reached(own: int, goal: Times, standing: Standing) -> None:
+    found = results(hutong=row(own), synapse=row(100))
+    assert goal.standing(found.figures[0], found) is standing
+    alone = results(hutong=row(own))
+    assert goal.standing(alone.figures[0], alone) is Standing.UNKNOWN
+
+
+def test_of_two_times_the_shorter_is_the_better() -> None:
+    assert MILLISECONDS.times(own=50.0, peer=1_000.0) == 20.0
+    assert PER_SECOND.times(own=50.0, peer=1_000.0) == 0.05
+    slow, quick = (Measured(replace(GOOD, p50_ms=ms), QUIET) for ms in (8.0, 2.0))
+    assert Row([quick, slow]).median(MILLISECONDS) is slow, "the worse of two middle ones"
+    assert report.amount(MILLISECONDS, 8.0) == "8.0 ms"
 
 
 @pytest.mark.parametrize(

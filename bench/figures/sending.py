@@ -1,56 +1,19 @@
-"""The figures: what each measures, how its world is prepared, and how one window of it is taken."""
+"""Sends, and what comes of them where everybody waits: durable sends, the fan-out, and deliveries at saturation."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
-
+from bench.figures import Plan, Progress
+from bench.figures.goals import Times
+from bench.figures.units import PER_SECOND
 from bench.generator import Generator, Measured
-from bench.load.commands import (
-    MeasureDeliveries,
-    MeasureSends,
-    PrepareDeliveries,
-    PrepareSends,
-    Progressed,
-    RampDeliveries,
-)
-
-Progress = Callable[[Progressed], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long everything takes."""
-
-    rounds: int
-    window_s: float
-    warm_s: float
-    step_s: float
-
-    def with_rounds(self, rounds: int) -> "Plan":
-        return replace(self, rounds=rounds)
-
-
-DEFAULT = Plan(rounds=3, window_s=6.0, warm_s=2.0, step_s=3.0)
-QUICK = Plan(rounds=3, window_s=2.0, warm_s=0.5, step_s=1.0)
-
-
-class Figure(Protocol):
-    """One row of the results."""
-
-    key: str
-    title: str
-
-    async def prepare(self, generator: Generator, plan: Plan, progress: Progress) -> list[Measured]:
-        """Make its world on one server; returns what a ramp measured on the way, if it has one."""
-
-    async def measure(self, generator: Generator, plan: Plan, progress: Progress) -> Measured:
-        """One window."""
+from bench.load.commands import MeasureDeliveries, MeasureSends, PrepareDeliveries, PrepareSends, RampDeliveries
 
 
 class Sends:
     """Durable sends: each is answered after its commit."""
 
     key = "sends"
+    unit = PER_SECOND
+    goal = Times(50, 100)
+    has_ceiling = True
 
     def __init__(self, at_once: int, rooms: int) -> None:
         self._at_once = at_once
@@ -87,6 +50,10 @@ class WaitingRoom:
 class FanOut:
     """Deliveries of one message after the other: what a message costs with all members waiting."""
 
+    unit = PER_SECOND
+    goal = None
+    has_ceiling = True
+
     def __init__(self, room: WaitingRoom) -> None:
         self._room = room
         self.key = f"fan-out-{room.members}"
@@ -102,6 +69,10 @@ class FanOut:
 
 class Deliveries:
     """Deliveries at saturation: as many messages under way as make the rate best, whatever the latency."""
+
+    unit = PER_SECOND
+    goal = Times(15, 30, p99_ms_aimed_at=100)
+    has_ceiling = True
 
     def __init__(self, room: WaitingRoom) -> None:
         self._room = room
