@@ -105,10 +105,10 @@ class Builder:
 
     def _from_tail(self, look: Look) -> None:
         session, since = look.session, look.told
-        touched = {room for room, pos in session.last.items() if pos > since}
+        touched = set(session.touched_after(since))
         touched.update(record.room for record in self._tail.of_account(session.account, since))
         if look.eph >= 0:
-            touched.update(room for room in self._typing.changed_after(look.eph) if room in session.watched)
+            touched.update(self._typing.changed_among(session.watched, look.eph))
         for own in rooms.admitted((session.rooms[room] for room in touched if room in session.rooms), look.ask):
             news = rooms.incremental(own, session.before(own, since, look.upto), look.ask, since, look.upto)
             if news is None:
@@ -395,10 +395,9 @@ class Builder:
             raise Stuck(*min(slow))
 
     def _typists(self, look: Look, joined: list[News]) -> None:
-        changed = set(self._typing.changed_after(look.eph))
         for news in joined:
             typists = self._typing.typists(news.own.room)
-            if typists if news.fresh else news.own.room in changed:
+            if typists if news.fresh else self._typing.changed(news.own.room, look.eph):
                 news.typists = typists
 
     async def _summaries(self, look: Look, joined: list[News]) -> None:

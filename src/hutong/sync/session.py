@@ -5,7 +5,8 @@ rooms, which is one dictionary entry, and wakes the poll.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from itertools import takewhile
 from typing import Final
 
 from hutong.cells.codes import LogKind
@@ -39,7 +40,7 @@ class Session:
         """How often the tail had lost its records when the rooms were loaded."""
         self.ended = False
         self.last: dict[RoomNo, Pos] = {}
-        """The last record of each room, of those after `loaded`."""
+        """The last record of each room, of those after `loaded`; in the order of these records."""
         self.last_pos = Pos(0)
         self.moved: set[RoomNo] = set()
         """Rooms in which the own membership moved, not yet read."""
@@ -59,12 +60,27 @@ class Session:
             if record.kind is LogKind.MEMBERSHIP:
                 self.moved.add(record.room)
             elif not record.account:
-                self.last[record.room] = record.pos
+                self._touch(record.room, record.pos)
                 if record.kind is LogKind.HEAL and record.room in self.rooms:
                     self.rooms[record.room].healed = record.pos
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
+
+    def _touch(self, room: RoomNo, pos: Pos) -> None:
+        self.last.pop(room, None)
+        self.last[room] = pos
+
+    def touched_after(self, pos: Pos) -> list[RoomNo]:
+        """The rooms with a record after `pos`. Cost: one step per room found."""
+        return [room for room, _ in takewhile(lambda each: each[1] > pos, reversed(self.last.items()))]
+
+    def follow(self, rooms: Collection[RoomNo], came_or_went: Iterable[RoomNo], head: Pos) -> None:
+        """Watch `rooms` from now on. Of those that `came_or_went`, the tail may have told something unheard."""
+        for room in came_or_went:
+            self._touch(room, head)
+            self.last_pos = head
+        self.watched = set(rooms)
 
     def ignore(self, ignored: frozenset[str]) -> None:
         """Whom the account ignores from now on: what was counted before is counted anew."""
@@ -240,9 +256,7 @@ class Sessions:
         for room in new:  # nobody told the session of what came before it watched
             heals = [r.pos for r in self._tail.of_room(room, self._tail.start) if r.kind is LogKind.HEAL]
             session.rooms[room].healed = max(session.rooms[room].healed, *heals, START)
-        for room in joined ^ session.watched:
-            session.last[room] = session.last_pos = self._tail.head  # it may have told something unheard
-        session.watched = joined
+        session.follow(joined, joined ^ session.watched, self._tail.head)
 
     def _end_idle(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -5,6 +5,7 @@ the log.
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
@@ -75,6 +76,20 @@ class TypingBoard:
                 break
             found.append(room)
         return found
+
+    def changed(self, room: RoomNo, eph: int) -> bool:
+        """Whether the typists of `room` changed after number `eph`."""
+        here = self._rooms.get(room)
+        return here is not None and here.changed > eph
+
+    def changed_among(self, rooms: AbstractSet[RoomNo], eph: int) -> list[RoomNo]:
+        """Those of `rooms` whose typists changed after number `eph`.
+
+        Cost: one step per change since then, or per room of `rooms`, whichever are fewer.
+        """
+        if self.eph - eph > len(rooms):
+            return [room for room in rooms if self.changed(room, eph)]
+        return [room for room in self.changed_after(eph) if room in rooms]
 
     def _note(self, room: RoomNo, here: _Room) -> None:
         self.eph += 1

@@ -11,7 +11,7 @@ from hutong.cells.sync_reads import MyRoom
 from hutong.cells.tail import Tail
 from hutong.ids import AccountNo, DeviceNo, HomeNo, Pos, RoomNo, Seq
 from hutong.rooms.event_types import Membership
-from hutong.sync.session import IDLE_S, Sessions
+from hutong.sync.session import IDLE_S, Session, Sessions
 from tests.unit.sync.people import ALICE, BOB, ROOM, move, record
 
 ACCOUNT, PHONE = AccountNo(7), DeviceNo(70)
@@ -63,6 +63,26 @@ async def test_a_session_hears_of_its_rooms_and_reads_them_once() -> None:
     assert tables.reads == 1
     assert all.open(ACCOUNT, PHONE) is session
     all.stop()
+
+
+async def test_a_session_of_many_rooms_looks_only_at_those_with_news() -> None:
+    session, compared = Session(ACCOUNT, PHONE), list[int]()
+
+    class Compared(int):
+        def __gt__(self, other: int) -> bool:
+            compared.append(int(self))
+            return int(self) > other
+
+    def tell(room: int, pos: int) -> None:
+        session(Record(pos=Pos(Compared(pos)), kind=LogKind.RECEIPTS, room=RoomNo(room)))
+
+    for room in range(1_000):
+        tell(room, room)
+    tell(7, 1_000)
+    assert session.touched_after(Pos(998)) == [7, 999]
+    assert compared == [1_000, 999, 998]
+    tell(5, 1_001)
+    assert session.touched_after(Pos(999)) == [5, 7]
 
 
 async def test_a_wait_ends_with_a_record_or_with_its_time() -> None:

@@ -89,6 +89,23 @@ def test_a_reader_is_told_the_rooms_that_changed_after_its_number() -> None:
     assert typing.changed_after(typing.eph) == []
 
 
+def test_few_rooms_are_not_looked_for_among_all_changes() -> None:
+    typing, _, _ = board()
+    typing.set(ROOM, ALICE, 1_000)
+    mark = typing.eph
+    assert typing.changed_among({ROOM, OTHER}, mark) == []
+    assert typing.changed_among({ROOM, OTHER}, mark - 1) == [ROOM]
+    for number in range(100):
+        typing.set(RoomNo(100 + number), BOB, 1_000)
+    typing.set(OTHER, BOB, 1_000)
+    typing.changed_after = never  # type: ignore[method-assign]
+    assert typing.changed_among({ROOM, OTHER}, mark) == [OTHER]
+
+
+def never(eph: int) -> list[RoomNo]:
+    raise AssertionError("it went through the hundred rooms of others")
+
+
 def test_a_room_full_of_typists_takes_no_more() -> None:
     typing, clock, _ = board()
     for number in range(300):
