@@ -137,8 +137,8 @@ class SyncRequest:
         return self.head + quote(token, safe="").encode() + self.tail
 
     @classmethod
-    def of(cls, token: str, filter_id: str) -> "SyncRequest":
-        path = f"{CLIENT}/sync?timeout={POLL_MS}&filter={quote(filter_id, safe='')}&since=SINCE"
+    def of(cls, token: str, filter_id: str, timeout_ms: int = POLL_MS) -> "SyncRequest":
+        path = f"{CLIENT}/sync?timeout={timeout_ms}&filter={quote(filter_id, safe='')}&since=SINCE"
         head, tail = request("GET", path, token).split(b"SINCE", 1)
         return cls(head, tail)
 

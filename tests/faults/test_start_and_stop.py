@@ -2,10 +2,14 @@
 
 import asyncio
 import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import pytest
 
+from hutong.engines.process import OPEN_FILES_WANTED
 from tests.support.client import Client, path
 from tests.support.process import NodeProcess
 
@@ -17,8 +21,21 @@ async def a_room_with_words(node: NodeProcess) -> tuple[Client, str]:
     return alice, room
 
 
+@contextmanager
+def few_open_files() -> Iterator[int]:
+    """What is started within may open as few files as a shell usually allows. Gives the number it may raise that to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1_024), hard))
+    try:
+        yield hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 async def test_a_clean_stop_leaves_nothing_running(node_process: NodeProcess) -> None:
-    node = await node_process.start()
+    with few_open_files() as allowed:
+        node = await node_process.start()
+    assert psutil.Process(node.pid).rlimit(psutil.RLIMIT_NOFILE)[0] == min(allowed, OPEN_FILES_WANTED), "each waits"
     alice, room = await a_room_with_words(node)
     waiting = asyncio.create_task(alice.sync((await alice.sync())["next_batch"], timeout=30_000))
     await asyncio.sleep(0)  # let it be sent

@@ -120,6 +120,22 @@ async def test_account_numbers_are_unique_and_never_zero(folder: Folder) -> None
     assert await (await folder.open()).allocate() == SLOTS + 11
 
 
+async def test_ciphers_kept_ready_are_few_and_those_let_go_still_open(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hutong.vault.keystore.CIPHERS_MAX", 3)
+    keystore = await folder.open()
+    vault = Vault(keystore, os.urandom)
+    accounts = await asyncio.gather(*(keystore.allocate() for _ in range(10)))
+    sealed = [vault.seal(account, RECORD, b"%d" % account) for account in accounts]
+    ciphers = {id(keystore.cipher(account)) for account in accounts[-3:]}
+    assert {id(keystore.cipher(account)) for account in accounts[-3:]} == ciphers, "the last ones are kept"
+    assert len(keystore._ciphers) == 3
+    assert [vault.open(account, RECORD, text) for account, text in zip(accounts, sealed, strict=True)] == [
+        b"%d" % account for account in accounts
+    ]
+
+
 async def test_registrations_at_the_same_time_share_their_writes(folder: Folder) -> None:
     disk = folder.disk = CountingDisk()
     keystore = await folder.open()
