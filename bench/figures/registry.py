@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.figures import Figure
+from bench.figures.entering import Joins, Logins
+from bench.figures.reading import InitialSync, InitialSyncAfterRestart, ManyRooms, Pages
 from bench.figures.sending import Deliveries, FanOut, Sends, WaitingRoom
 
 
@@ -17,10 +19,23 @@ class Sizes:
     """The rooms that they go to."""
     members: tuple[int, ...]
     """Of each room in which everybody waits."""
+    synced_rooms: int
+    """Of a first sync."""
+    pages: int
+    """Of a hundred events, of each room that is paged through."""
+    joined_rooms: int
+    """Public rooms that accounts join."""
 
 
-FULL = Sizes(at_once=64, rooms=20, members=(200, 1_000))
-SMALL = Sizes(at_once=64, rooms=20, members=(50,))
+FULL = Sizes(at_once=64, rooms=20, members=(200, 1_000), synced_rooms=100, pages=20, joined_rooms=20)
+SMALL = Sizes(at_once=64, rooms=20, members=(50,), synced_rooms=20, pages=5, joined_rooms=5)
+SYNCED_EVENTS = 20
+PAGED_ROOMS = 4
+JOINERS = 24
+"""Accounts that join every room, in each window."""
+LOGGING_IN = 16
+AT_ONCE = 8
+"""Readers of pages, joins and logins under way."""
 
 
 def _sends(sizes: Sizes) -> list[Figure]:
@@ -31,7 +46,16 @@ def _deliveries(sizes: Sizes) -> list[Figure]:
     return [figure for room in map(WaitingRoom, sizes.members) for figure in (FanOut(room), Deliveries(room))]
 
 
+def _initial_syncs(sizes: Sizes) -> list[Figure]:
+    world = ManyRooms(sizes.synced_rooms, SYNCED_EVENTS)
+    return [InitialSync(world), InitialSyncAfterRestart(world)]
+
+
 REGISTRY: dict[str, Callable[[Sizes], list[Figure]]] = {
     "sends": _sends,
     "deliveries": _deliveries,
+    "initial-syncs": _initial_syncs,
+    "pages": lambda sizes: [Pages(PAGED_ROOMS, sizes.pages, AT_ONCE)],
+    "joins": lambda sizes: [Joins(sizes.joined_rooms, JOINERS, AT_ONCE)],
+    "logins": lambda _: [Logins(LOGGING_IN, AT_ONCE)],
 }

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import resource
 import sys
+from typing import Protocol
 
 import msgspec
 import uvloop
@@ -15,21 +16,36 @@ from bench.load.commands import (
     Done,
     Ended,
     Failed,
+    LogIn,
     MeasureDeliveries,
     MeasureSends,
+    MeasureWorld,
     PrepareDeliveries,
+    PrepareFirstSyncs,
+    PrepareJoins,
+    PrepareLogins,
+    PreparePages,
     PrepareSends,
     Progressed,
     RampDeliveries,
     Report,
+    World,
 )
 from bench.load.deliveries import Deliveries, Lost
+from bench.load.entering import Joins, Logins, NobodyLeft
 from bench.load.matrix import Target
+from bench.load.reading import FirstSyncs, Pages
 from bench.load.sends import Sends
 from bench.load.window import Marks, Result
 from bench.load.wire import Refused
 
 COMMAND = msgspec.json.Decoder[Command](Command)
+
+
+class Measurable(Protocol):
+    """A prepared world that one window can be taken of."""
+
+    async def measure(self, seconds: float, marks: Marks) -> None: ...
 
 
 class Generator:
@@ -40,6 +56,8 @@ class Generator:
         self._prefix = prefix
         self._sends: Sends | None = None
         self._deliveries: dict[int, Deliveries] = {}
+        self._first_syncs: FirstSyncs | None = None
+        self._worlds: dict[World, Measurable] = {}
 
     async def carry_out(self, command: Command) -> Done:
         match command:
@@ -55,6 +73,26 @@ class Generator:
                 return Done(await self._deliveries[members].ramp(seconds, REPORTS))
             case MeasureDeliveries(members, under_way, seconds):
                 await self._deliveries[members].measure(under_way, seconds, REPORTS)
+            case PrepareFirstSyncs(rooms, events):
+                made = await FirstSyncs.prepare(self._target, f"{self._prefix}f", rooms, events, progressed)
+                self._first_syncs = self._worlds[World.FIRST_SYNCS] = made
+            case LogIn(devices):
+                assert self._first_syncs is not None, "first syncs are prepared before anybody logs in for them"
+                await self._first_syncs.log_in(devices, progressed)
+            case PreparePages(rooms, pages, at_once):
+                prefix = f"{self._prefix}p"
+                self._worlds[World.PAGES] = await Pages.prepare(self._target, prefix, rooms, pages, at_once, progressed)
+            case PrepareJoins(rooms, windows, group, at_once):
+                prefix = f"{self._prefix}j"
+                self._worlds[World.JOINS] = await Joins.prepare(
+                    self._target, prefix, rooms, windows, group, at_once, progressed
+                )
+            case PrepareLogins(people, at_once):
+                self._worlds[World.LOGINS] = await Logins.prepare(
+                    self._target, f"{self._prefix}l", people, at_once, progressed
+                )
+            case MeasureWorld(world, seconds):
+                await self._worlds[world].measure(seconds, REPORTS)
         return Done()
 
 
@@ -101,7 +139,7 @@ def main() -> None:
         for line in sys.stdin.buffer:
             try:
                 report(runner.run(generator.carry_out(COMMAND.decode(line))))
-            except (OSError, TimeoutError, Lost, Refused, ExceptionGroup) as error:
+            except (OSError, TimeoutError, Lost, NobodyLeft, Refused, ExceptionGroup) as error:
                 report(Failed("; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))))
             gc.collect()
 

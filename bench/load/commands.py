@@ -1,5 +1,7 @@
 """What the runner tells the load generator on its standard input, and what it hears: one JSON object a line."""
 
+from enum import StrEnum
+
 import msgspec
 
 from bench.load.window import Result
@@ -36,7 +38,68 @@ class MeasureDeliveries(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
-Command = PrepareSends | MeasureSends | PrepareDeliveries | RampDeliveries | MeasureDeliveries
+class PrepareFirstSyncs(msgspec.Struct, frozen=True, tag=True):
+    """Make `rooms` rooms of `events` messages, and the account who is in all of them."""
+
+    rooms: int
+    events: int
+
+
+class LogIn(msgspec.Struct, frozen=True, tag=True):
+    """New devices for the account of the first syncs, one for each first sync of the next window."""
+
+    devices: int
+
+
+class PreparePages(msgspec.Struct, frozen=True, tag=True):
+    """Make `rooms` rooms of `pages` full pages, and `at_once` accounts who read them."""
+
+    rooms: int
+    pages: int
+    at_once: int
+
+
+class PrepareJoins(msgspec.Struct, frozen=True, tag=True):
+    """Make `rooms` public rooms, and `group` accounts for each of `windows`."""
+
+    rooms: int
+    windows: int
+    group: int
+    at_once: int
+
+
+class PrepareLogins(msgspec.Struct, frozen=True, tag=True):
+    people: int
+    at_once: int
+
+
+class World(StrEnum):
+    """What has a world of its own and is measured by a closed loop."""
+
+    FIRST_SYNCS = "first syncs"
+    PAGES = "pages"
+    JOINS = "joins"
+    LOGINS = "logins"
+
+
+class MeasureWorld(msgspec.Struct, frozen=True, tag=True):
+    world: World
+    seconds: float
+
+
+Command = (
+    PrepareSends
+    | MeasureSends
+    | PrepareDeliveries
+    | RampDeliveries
+    | MeasureDeliveries
+    | PrepareFirstSyncs
+    | LogIn
+    | PreparePages
+    | PrepareJoins
+    | PrepareLogins
+    | MeasureWorld
+)
 
 
 class Progressed(msgspec.Struct, frozen=True, tag=True):

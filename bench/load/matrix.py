@@ -13,6 +13,7 @@ CLIENT = "/_matrix/client/v3"
 TIMELINE_LIMIT = 500
 """Events that one sync may carry: more than a step has in flight, so that no timeline is ever cut short."""
 POLL_MS = 30_000
+TEXT = "The quick brown fox jumps over the lazy dog, and then the dog has something to say about it."
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Room(msgspec.Struct, frozen=True):
 
 class Sent(msgspec.Struct, frozen=True):
     event_id: str
+
+
+class Members(msgspec.Struct, frozen=True):
+    joined: dict[str, msgspec.Raw]
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -102,9 +107,25 @@ def join(room: str, token: str) -> bytes:
     return request("POST", f"{CLIENT}/join/{quote(room, safe='')}", token, {})
 
 
-def make_filter(account: Account) -> bytes:
-    """The filter of a client that shows rooms, as the common ones upload it: lazily loaded members, a long timeline."""
-    body = {"room": {"timeline": {"limit": TIMELINE_LIMIT}, "state": {"lazy_load_members": True}}}
+def login(user_id: str) -> bytes:
+    """With the password, on a new device."""
+    body = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": user_id}, "password": PASSWORD}
+    return request("POST", f"{CLIENT}/login", None, body)
+
+
+def page(room: str, token: str, before: str, limit: int) -> bytes:
+    """A page of a room's history, backwards from `before`, or from its end when that is empty."""
+    start = f"&from={quote(before, safe='')}" if before else ""
+    return request("GET", f"{CLIENT}/rooms/{quote(room, safe='')}/messages?dir=b&limit={limit}{start}", token)
+
+
+def joined_members(room: str, token: str) -> bytes:
+    return request("GET", f"{CLIENT}/rooms/{quote(room, safe='')}/joined_members", token)
+
+
+def make_filter(account: Account, limit: int = TIMELINE_LIMIT) -> bytes:
+    """The filter of a client that shows rooms, as the common ones upload it: lazily loaded members, a timeline."""
+    body = {"room": {"timeline": {"limit": limit}, "state": {"lazy_load_members": True}}}
     return request("POST", f"{CLIENT}/user/{quote(account.user_id, safe='')}/filter", account.access_token, body)
 
 
@@ -165,8 +186,39 @@ async def joins(target: Target, who: list[tuple[Account, str]], progress: Progre
     await _ask(target, [join(room, account.access_token) for account, room in who], "joins", progress, at_once)
 
 
-async def filters(target: Target, who: list[Account], progress: Progress, *, at_once: int = 8) -> list[str]:
-    answers = await _ask(target, [make_filter(account) for account in who], "filters", progress, at_once)
+async def sends(target: Target, who: list[tuple[Account, str]], progress: Progress, *, at_once: int = 32) -> list[str]:
+    """Each account of `who` says something in its room; returns the ids of the events.
+
+    No two say the same: where an event's id is its hash, the same words in the same millisecond are the same event.
+    """
+    requests = [
+        SendRequest.to(room, account.access_token, f"{number}: {TEXT}").with_transaction(b"s%d" % number)
+        for number, (account, room) in enumerate(who)
+    ]
+    answers = await _ask(target, requests, "messages", progress, at_once)
+    return [SENT.decode(answer).event_id for answer in answers]
+
+
+async def logins(target: Target, who: list[Account], progress: Progress, *, at_once: int = 8) -> list[Account]:
+    """A new device for each of `who`."""
+    requests = [login(account.user_id) for account in who]
+    answers = await _ask(target, requests, "devices", progress, at_once)
+    return [msgspec.json.decode(answer, type=Account) for answer in answers]
+
+
+async def members(target: Target, asking: Account, rooms: list[str], *, at_once: int = 8) -> dict[str, set[str]]:
+    """Who is in each of `rooms`, as one of them is told."""
+    requests = [joined_members(room, asking.access_token) for room in rooms]
+    answers = await wire.ask_all(target.host, target.port, requests, at_once=at_once, progress=lambda _: None)
+    return {
+        room: set(msgspec.json.decode(answer, type=Members).joined) for room, answer in zip(rooms, answers, strict=True)
+    }
+
+
+async def filters(
+    target: Target, who: list[Account], progress: Progress, *, limit: int = TIMELINE_LIMIT, at_once: int = 8
+) -> list[str]:
+    answers = await _ask(target, [make_filter(account, limit) for account in who], "filters", progress, at_once)
     return [msgspec.json.decode(answer, type=Filter).filter_id for answer in answers]
 
 

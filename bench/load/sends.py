@@ -12,7 +12,6 @@ from bench.load import matrix, wire
 from bench.load.matrix import Account, Progress, SendRequest, Target
 from bench.load.window import Marks, Window
 
-TEXT = "The quick brown fox jumps over the lazy dog, and then the dog has something to say about it."
 DRAIN_S = 30.0
 
 
@@ -43,7 +42,7 @@ class Sends:
         connections = await wire.connect_many(self._target.host, self._target.port, len(self._senders))
         run = _Run(self._transactions)
         for connection, (sender, room) in zip(connections, self._senders, strict=True):
-            run.start(connection, SendRequest.to(room, sender.access_token, TEXT))
+            run.start(connection, SendRequest.to(room, sender.access_token, matrix.TEXT))
         await asyncio.sleep(warm_s)
         marks.opened(len(connections))
         run.window = window = Window(len(connections))

@@ -15,12 +15,15 @@ import uvloop
 from httptools import HttpRequestParser
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-IN_ROOM = b'{"next_batch":"%d","rooms":{"join":{"%b":{"timeline":{"events":[%b],"limited":false}}}}}'
-EMPTY = b'{"next_batch":"%d"}'
+SYNCED = b'{"next_batch":"%d","rooms":{"join":{%b}}}'
+IN_ROOM = b'"%b":{"timeline":{"events":[%b],"limited":false}}'
+SHOWN = 20
+"""Events of each room in a first sync."""
+PAGE = b'{"chunk":[%b],"start":"%d","end":"%d"}'
 EVENT = b'{"type":"m.room.message","event_id":"$%d","sender":"@t","origin_server_ts":0,"content":%b}'
 
 Faults = Callable[[int, bytes], bytes]
-"""Given how often a waiting sync has been woken and the answer's events, what is answered in their stead."""
+"""Given how many answers have carried events, and the events of this one, what is answered in their stead."""
 
 
 class Trivial:
@@ -28,7 +31,9 @@ class Trivial:
 
     def __init__(self, faults: Faults | None = None) -> None:
         self.numbers: Iterator[int] = count(1)
-        self.room_of: dict[bytes, bytes] = {}  # by token: the room joined last
+        self.rooms_of: dict[bytes, list[bytes]] = {}  # by token; a sync waits for the last of them
+        self.token_of: dict[bytes, bytes] = {}  # by account
+        self.members: dict[bytes, list[bytes]] = {}
         self.events: dict[bytes, list[bytes]] = {}
         self.waiting: dict[bytes, list[tuple[asyncio.Transport, int]]] = {}
         self.faults = faults
@@ -42,7 +47,15 @@ class Trivial:
             self._send(transport, path.split(b"/", 2)[1].replace(b"%21", b"!"), body)
         elif path == b"register":
             number = next(self.numbers)
-            reply(transport, b'{"user_id":"@%d","access_token":"%d"}' % (number, number))
+            self._log_in(transport, b"@%d" % number, [])
+        elif path == b"login":
+            user = body.partition(b'"user":"')[2].partition(b'"')[0]
+            self._log_in(transport, user, self.rooms_of[self.token_of[user]])
+        elif path.endswith(b"/messages"):
+            self._page(transport, path.split(b"/", 2)[1].replace(b"%21", b"!"), query)
+        elif path.endswith(b"/joined_members"):
+            there = (b'"%b":{}' % member for member in self.members[path.split(b"/", 2)[1].replace(b"%21", b"!")])
+            reply(transport, b'{"joined":{%b}}' % b",".join(there))
         elif path == b"createRoom":
             self._enter(transport, token, b"!%d" % next(self.numbers))
         elif path.startswith(b"join/"):
@@ -50,8 +63,14 @@ class Trivial:
         else:
             reply(transport, b'{"filter_id":"0"}')
 
+    def _log_in(self, transport: asyncio.Transport, user: bytes, rooms: list[bytes]) -> None:
+        token = self.token_of[user] = b"%b-%d" % (user, next(self.numbers))
+        self.rooms_of[token] = rooms
+        reply(transport, b'{"user_id":"%b","access_token":"%b"}' % (user, token))
+
     def _enter(self, transport: asyncio.Transport, token: bytes, room: bytes) -> None:
-        self.room_of[token] = room
+        self.rooms_of[token].append(room)
+        self.members.setdefault(room, []).append(token.partition(b"-")[0])
         self.events.setdefault(room, [])
         self.waiting.setdefault(room, [])
         reply(transport, b'{"room_id":"%b"}' % room)
@@ -65,21 +84,36 @@ class Trivial:
             self._deliver(waiter, room, since)
 
     def _sync(self, transport: asyncio.Transport, token: bytes, query: bytes) -> None:
-        room = self.room_of[token]
+        room = self.rooms_of[token][-1]
         head = len(self.events[room])
-        since = query.rpartition(b"since=")[2] if b"since=" in query else b"%d" % head
-        if int(since) < head:
-            self._deliver(transport, room, int(since))
-        elif b"timeout=0" in query:
-            reply(transport, EMPTY % head)
+        if b"since=" not in query:
+            newest = (IN_ROOM % (each, self._newest(each)) for each in self.rooms_of[token])
+            reply(transport, SYNCED % (head, b",".join(newest)))
+        elif (since := int(query.rpartition(b"since=")[2])) < head:
+            self._deliver(transport, room, since)
+        elif b"timeout=0&" in query:
+            reply(transport, SYNCED % (head, b""))
         else:
             self.waiting[room].append((transport, head))
+
+    def _newest(self, room: bytes) -> bytes:
+        events = b",".join(self.events[room][-SHOWN:])
+        return self.faults(next(self._wakes), events) if events and self.faults is not None else events
+
+    def _page(self, transport: asyncio.Transport, room: bytes, query: bytes) -> None:
+        events = self.events[room]
+        end = int(query.rpartition(b"from=")[2]) if b"from=" in query else len(events)
+        start = max(0, end - 100)
+        chunk = b",".join(reversed(events[start:end]))
+        if self.faults is not None:
+            chunk = self.faults(next(self._wakes), chunk)
+        reply(transport, PAGE % (chunk, end, start))
 
     def _deliver(self, transport: asyncio.Transport, room: bytes, since: int) -> None:
         events = b",".join(self.events[room][since:])
         if self.faults is not None:
             events = self.faults(next(self._wakes), events)
-        reply(transport, IN_ROOM % (len(self.events[room]), room, events))
+        reply(transport, SYNCED % (len(self.events[room]), IN_ROOM % (room, events)))
 
 
 def reply(transport: asyncio.Transport, body: bytes) -> None:

@@ -1,6 +1,7 @@
 """The server that only pretends: its figures are the load generator's own ceiling."""
 
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from bench.load.matrix import Target
@@ -24,6 +25,12 @@ class Trivial:
         self._process = ServerProcess(command, ROOT, self._directory / "trivial.log")
         await self._process.start(target)
         return target
+
+    async def restart(self) -> None:
+        raise NotImplementedError("it would forget everything")
+
+    def default_hashing(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def stop(self) -> None:
         if self._process is not None:

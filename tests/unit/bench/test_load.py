@@ -1,54 +1,17 @@
 """The load generator against the pretended server: what it counts, and that it notices what is lost or doubled."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from itertools import repeat
 
 import pytest
 from msgspec.structs import replace
 
 from bench.load.deliveries import Deliveries, Lost, saturation
-from bench.load.matrix import Target
 from bench.load.sends import Sends
-from bench.load.trivial import Trivial, listen
 from bench.load.window import Result, Window, quantile_ms
+from tests.unit.bench.pretended import Kept, drops_are_expected, pretended, silent
 
 MEMBERS = 8
 WINDOW_S = 0.1
-
-
-class Kept:
-    """The marks of a window, kept in order."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-        self.results: list[Result] = []
-
-    def opened(self, concurrency: int) -> None:
-        self.heard.append(f"opened {concurrency}")
-
-    def closed(self) -> None:
-        self.heard.append("closed")
-
-    def ended(self, result: Result) -> None:
-        self.heard.append("ended")
-        self.results.append(result)
-
-
-@asynccontextmanager
-async def pretended(faults: Callable[[int, bytes], bytes] | None = None) -> AsyncIterator[tuple[Target, Trivial]]:
-    trivial = Trivial(faults)
-    server = await listen(0, trivial)
-    try:
-        yield Target("127.0.0.1", server.sockets[0].getsockname()[1]), trivial
-    finally:
-        server.close()
-        await server.wait_closed()
-
-
-def silent(what: str, done: int, total: int) -> None:
-    assert 0 < done <= total
 
 
 async def test_sends_are_counted_between_the_marks() -> None:
@@ -82,16 +45,6 @@ async def test_a_server_that_goes_away_ends_the_sends() -> None:
             await sends.measure(0.0, WINDOW_S, kept)
         assert kept.results[0].operations == 0
         assert kept.results[0].errors == 2
-
-
-class drops_are_expected:  # noqa: N801
-    """The pretended server dies of a KeyError in its connection, which asyncio would print."""
-
-    def __enter__(self) -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.get_running_loop().set_exception_handler(None)
 
 
 async def test_every_delivery_is_counted_once() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bench.load.trivial import Trivial
 from bench.load.waiting import GROUP, Waiting
-from tests.unit.bench.test_load import Kept, pretended, silent
+from tests.unit.bench.pretended import Kept, pretended, silent
 
 CLIENTS, GUESTS = 2 * GROUP + 5, GROUP
 
