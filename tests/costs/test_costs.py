@@ -1,0 +1,27 @@
+"""What each operation costs, and that it costs the same beside more rooms, members, history and accounts."""
+
+import pytest
+
+from hutong.node import Node
+from tests.costs.operations import OPERATIONS, Budget, Measured, measure
+from tests.costs.scene import LARGE, SMALL, Scene
+
+LINES_BESIDE = 15
+"""How many lines more may run where the work is the same: something happens now and then beside it."""
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_it_costs_so_much_at_any_size(node: Node, in_small: Measured, large: Scene, name: str) -> None:
+    _, budget = OPERATIONS[name]
+    costs = await measure(node, large, name)
+    assert Budget.of(in_small[name]) == budget, f"{name} in {SMALL}: {in_small[name]}"
+    assert Budget.of(costs) == budget, f"{name} in {LARGE}: {costs}"
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "first sync"])
+async def test_its_work_does_not_grow_with_rooms_members_history_or_accounts(
+    node: Node, in_small: Measured, large: Scene, name: str
+) -> None:
+    before, after = in_small[name].lines_in, (await measure(node, large, name)).lines_in
+    assert before
+    assert after.total() <= before.total() + LINES_BESIDE, (after - before).most_common(5)
