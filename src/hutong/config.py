@@ -76,6 +76,11 @@ class Limits:
     request_seconds_max: float = 60.0
     idle_seconds_max: float = 75.0
     connections_max: int = 100_000
+    reads_max: int = 500
+    writes_max: int = 1_000
+    heavy_max: int = 100
+    passwords_max: int = 100
+    answer_seconds_max: float = 2.0
     send: Rate = Rate(20.0, 100)
     read: Rate = Rate(50.0, 200)
     join: Rate = Rate(2.0, 20)
@@ -247,6 +252,11 @@ def _limits(section: Section) -> Limits:
         request_seconds_max=section.number("request_seconds_max", plain.request_seconds_max, 0.1, 600),
         idle_seconds_max=section.number("idle_seconds_max", plain.idle_seconds_max, 1, 3_600),
         connections_max=section.integer("connections_max", plain.connections_max, 10, 1_000_000),
+        reads_max=section.integer("reads_max", plain.reads_max, 1, 1_000_000),
+        writes_max=section.integer("writes_max", plain.writes_max, 1, 1_000_000),
+        heavy_max=section.integer("heavy_max", plain.heavy_max, 1, 1_000_000),
+        passwords_max=section.integer("passwords_max", plain.passwords_max, 1, 1_000_000),
+        answer_seconds_max=section.number("answer_seconds_max", plain.answer_seconds_max, 0.1, 600),
         send=_rate(section, "send", plain.send),
         read=_rate(section, "read", plain.read),
         join=_rate(section, "join", plain.join),

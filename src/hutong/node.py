@@ -355,7 +355,7 @@ class Node:
         )
         own = [(region.name, region.port) for region in settings.local_regions if region.port is not None]
         binds = [(settings.host, settings.port, None), *((settings.host, port, name) for name, port in own)]
-        server = HttpServer(app, binds, settings.limits)
+        server = HttpServer(app, binds, settings.limits, homes=len(self.slices))
         await server.start()
         self._closing.push_async_callback(server.stop)
         for slices in self.slices.values():
@@ -369,6 +369,7 @@ class Node:
         listener = await inside.listen(settings.metrics, figures, self._problems, homes.authenticate)
         if listener is not None:
             self._closing.push_async_callback(listener.stop)
+        figures.follow(server.admission)
         figures.gauge("hutong_connections", "Clients connected.", lambda: server.connections)
 
     def _routes(self, homes: Homes, now: Clock, random: Random) -> list[tuple[str, object]]:

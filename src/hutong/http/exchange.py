@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from hutong.errors import MatrixError, Unavailable
+from hutong.http.admission import Kind, kind_of, token_of
 from hutong.http.failures import error_bytes, status_line, where
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Exchange(RequestResponseCycle):
         )
         self.connection = connection
         self.close_after = not keep_alive
+        self.kind = Kind.ALWAYS
+        self.token = b""
+        self.began = 0.0
         self.status = 0
         self.head = b""  # status and headers, held back until the first byte of the body
         self.head_written = False
@@ -55,7 +59,35 @@ class Exchange(RequestResponseCycle):
         if callback is not None:
             callback()
 
+    def admitted(self) -> bool:
+        """Whether this may begin now; `run_asgi` has to follow then. If not, its answer is a refusal, now or soon."""
+        scope = cast("dict[str, Any]", self.scope)
+        self.kind = kind_of(scope["method"], scope["raw_path"], scope["query_string"])
+        self.token = token_of(scope["headers"])
+        admission = self.connection.shared.admission
+        refusal = admission.admit(self.kind, self.token)
+        if refusal is None:
+            self.began = self.connection.loop.time()
+            return True
+        admission.say(lambda: self._refuse(refusal))
+        return False
+
+    def _refuse(self, error: MatrixError) -> None:
+        if self.disconnected:
+            return
+        head_only, headers = self.scope["method"] == "HEAD", self.connection.shared.headers
+        self.transport.write(error_bytes(error, headers, head_only=head_only, close=self.close_after))
+        self._complete()
+
     async def run_asgi(self, app: Any) -> None:
+        try:
+            if not self.disconnected:  # a client that has gone already wants nothing any more
+                await self._run(app)
+        finally:
+            connection = self.connection
+            connection.shared.admission.done(self.kind, self.token, connection.loop.time() - self.began)
+
+    async def _run(self, app: Any) -> None:
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:

@@ -19,10 +19,12 @@ def error_body(error: MatrixError) -> bytes:
     return msgspec.json.encode(error.body())
 
 
-def error_bytes(error: MatrixError, headers: bytes, *, head_only: bool = False) -> bytes:
-    """A whole HTTP answer that says `error` and ends the connection; `headers` are lines that every answer carries."""
+def error_bytes(error: MatrixError, headers: bytes, *, head_only: bool = False, close: bool = True) -> bytes:
+    """A whole HTTP answer that says `error`; `headers` are lines that every answer carries."""
     body = error_body(error)
-    lines = [status_line(error.status), headers, b"content-type: application/json\r\nconnection: close\r\n"]
+    lines = [status_line(error.status), headers, b"content-type: application/json\r\ncache-control: no-store\r\n"]
+    if close:
+        lines.append(b"connection: close\r\n")
     if (seconds := retry_after(error)) is not None:
         lines.append(b"retry-after: %s\r\n" % seconds.encode())
     lines.append(b"content-length: %d\r\n\r\n" % len(body))

@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from hutong.http.admission import Admission
 from hutong.http.request import Request, Response
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -24,6 +25,22 @@ class _Gauge(Collector):
         family = Metric(self._name, self._what, "gauge")
         family.add_sample(self._name, {}, self._read())
         return [family]
+
+
+class _AdmissionFigures(Collector):
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def collect(self) -> list[Metric]:
+        at_work = Metric("hutong_requests_at_work", "Requests being answered, waiting syncs left out.", "gauge")
+        most = Metric("hutong_requests_at_work_max", "How many may be answered at once, at the moment.", "gauge")
+        for kind, count in self._admission.at_work().items():
+            at_work.add_sample(at_work.name, {"kind": kind}, count)
+            most.add_sample(most.name, {"kind": kind}, self._admission.limit(kind))
+        refused = Metric("hutong_requests_refused", "Requests refused because of overload.", "counter")
+        for (kind, reason), count in self._admission.refused.items():
+            refused.add_sample("hutong_requests_refused_total", {"kind": kind, "reason": reason}, count)
+        return [at_work, most, refused]
 
 
 class Metrics:
@@ -55,6 +72,13 @@ class Metrics:
     def gauge(self, name: str, what: str, read: Callable[[], float]) -> None:
         """Show what `read` returns whenever Prometheus asks."""
         self.registry.register(_Gauge(name, what, read))
+
+    def follow(self, admission: Admission) -> None:
+        """Show what is at work and what is refused."""
+        self.registry.register(_AdmissionFigures(admission))
+        self.gauge(
+            "hutong_loop_lag_seconds", "The latest that the event loop was, a moment ago.", lambda: admission.lag_s
+        )
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -23,6 +23,7 @@ from uvicorn.server import ServerState
 
 from hutong.config import Limits
 from hutong.errors import BadParam, MatrixError, TooLarge, Unavailable, Unrecognized
+from hutong.http.admission import Admission
 from hutong.http.exchange import Exchange
 from hutong.http.failures import error_bytes, where
 
@@ -54,6 +55,7 @@ class Shared:
 
     limits: Limits
     headers: bytes  # complete lines that every answer carries
+    admission: Admission
     trusted_proxies: frozenset[str] = TRUSTED_PROXIES
     stopping: bool = False
     all_gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -270,7 +272,8 @@ class Connection(HttpToolsProtocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self.running = exchange
-        self._start_asgi_task(exchange, self.app)
+        if exchange.admitted():
+            self._start_asgi_task(exchange, self.app)
 
     def answered(self, exchange: Exchange) -> None:
         """`exchange` has written all of its answer: go on with the next, or rest."""

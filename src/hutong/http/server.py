@@ -14,6 +14,7 @@ from uvicorn.config import Config as UvicornConfig
 from uvicorn.server import ServerState
 
 from hutong.config import Limits
+from hutong.http.admission import TICK_S, Admission
 from hutong.http.failures import header_lines
 from hutong.http.protocol import TRUSTED_PROXIES, Connection, Shared
 
@@ -28,7 +29,7 @@ CORS = (
 """Source: Client-Server API v1.19, "Web Browser Clients"."""
 SAFE = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 BACKLOG = 2_048
-TICK_SECONDS = 1.0
+SWEEP_SECONDS = 1.0
 FLUSH_SECONDS = 1.0
 
 Bind = tuple[str, int, str | None]
@@ -39,6 +40,7 @@ class HttpServer:
     """Serves `app` on each of `binds`, in the running event loop.
 
     `headers` go on every answer, also on those that never reach the app; `wall_clock` (seconds since 1970) dates them.
+    `homes`: how many cells are served, none of which may take all of what can be done at once.
     """
 
     def __init__(
@@ -50,11 +52,14 @@ class HttpServer:
         headers: Iterable[tuple[bytes, bytes]] = (*CORS, *SAFE),
         trusted_proxies: frozenset[str] = TRUSTED_PROXIES,
         wall_clock: Callable[[], float] = time.time,
+        homes: int = 1,
     ) -> None:
         self._binds = binds
         self._fixed_headers = header_lines(headers)
         self._wall_clock = wall_clock
-        self._shared = Shared(limits or Limits(), self._fixed_headers, trusted_proxies)
+        limits = limits or Limits()
+        self.admission = Admission(limits, time.monotonic, homes)
+        self._shared = Shared(limits, self._fixed_headers, self.admission, trusted_proxies)
         self._state = ServerState()
         self._uvicorn = UvicornConfig(
             app,
@@ -69,7 +74,7 @@ class HttpServer:
             date_header=False,
         )
         self._listeners: list[asyncio.Server] = []
-        self._tick: asyncio.TimerHandle | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self.ports: list[int] = []
         """The port of each bind, in order, once started."""
 
@@ -91,7 +96,8 @@ class HttpServer:
         except OSError:
             await self.stop(0)
             raise
-        self._every_tick()
+        self._every_second()
+        self._look()
 
     async def stop(self, grace_seconds: float = 3.0) -> None:
         """Accept nothing new, let go of who waits, give the rest `grace_seconds`, then break off. May be repeated."""
@@ -114,22 +120,26 @@ class HttpServer:
                 await asyncio.wait_for(self._shared.all_gone.wait(), FLUSH_SECONDS)
         for connection in list(self._state.connections):
             connection.transport.abort()
-        if self._tick is not None:
-            self._tick.cancel()
-            self._tick = None
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
 
     def _factory(self, region: str | None) -> Callable[[], Connection]:
         return lambda: Connection(self._uvicorn, self._state, self._shared, region)
 
-    def _every_tick(self) -> None:
-        """Once a second: the date, and what is overdue."""
+    def _look(self) -> None:
+        self.admission.tick()
+        self._timers["look"] = asyncio.get_running_loop().call_later(TICK_S, self._look)
+
+    def _every_second(self) -> None:
+        """The date, and what is overdue."""
         loop = asyncio.get_running_loop()
         date = formatdate(self._wall_clock(), usegmt=True).encode()
         self._shared.headers = b"date: %b\r\n" % date + self._fixed_headers
         self._shared.sweep(loop.time())
         limits = self._shared.limits
         shortest = min(limits.header_seconds_max, limits.request_seconds_max, limits.idle_seconds_max)
-        self._tick = loop.call_later(min(TICK_SECONDS, shortest / 4), self._every_tick)
+        self._timers["second"] = loop.call_later(min(SWEEP_SECONDS, shortest / 4), self._every_second)
 
 
 async def _listening(host: str, port: int) -> list[socket.socket]:
