@@ -49,9 +49,14 @@ _MAY: Final = """
         WHERE i.room = e.room AND i.ref = e.sender
     )"""
 _BUNDLE_MAY: Final = _MAY.format(ignored="$9", ignored_refs="$10")
+# Nothing relates to most events: that is found out first, by one probe for each.
 _BUNDLES = f"""
-    WITH v AS (
-        SELECT p.room, p.seq, v.me, v.upto, s.seen FROM unnest($1::int8[], $2::int8[]) AS p(room, seq)
+    WITH p AS MATERIALIZED (
+        SELECT p.room, p.seq FROM unnest($1::int8[], $2::int8[]) AS p(room, seq) CROSS JOIN LATERAL (
+            SELECT FROM events e WHERE e.room = p.room AND e.rel_seq = p.seq LIMIT 1
+        ) e
+    ), v AS (
+        SELECT p.room, p.seq, v.me, v.upto, s.seen FROM p
         JOIN unnest($3::int8[], $4::int8[], $5::int8[]) AS v(room, me, upto) ON v.room = p.room
         JOIN (
             SELECT room, range_agg(int8range(first, last, '[]')) AS seen

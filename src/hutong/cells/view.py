@@ -8,13 +8,18 @@ from msgspec import Struct
 
 from hutong.cells.batch import Batch
 from hutong.cells.codes import LogKind
+from hutong.cells.messages import SightReply
 from hutong.cells.reads import Reads
 from hutong.cells.records import Member
-from hutong.ids import AccountNo, HomeNo, RoomNo, Seq, id_bytes, id_text, room_no
-from hutong.rooms.event_types import MEMBER
+from hutong.ids import AccountNo, HomeNo, MemberRef, RoomNo, Seq, id_bytes, id_text, room_no
+from hutong.rooms.event_types import HISTORY_VISIBILITY, MEMBER
 from hutong.rooms.projection import Projection, decode
 
 CACHED_MAX = 100_000
+Moves = list[tuple[Seq, int]]
+"""(seq, the value from that event on), ascending."""
+_SHOWN_BY = frozenset({MEMBER, HISTORY_VISIBILITY})
+"""The types whose history decides who sees what."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -73,6 +78,8 @@ class View:
         self._server_name = server_name
         self._rooms: Lru[RoomNo, RoomInfo] = Lru(CACHED_MAX)
         self._members: Lru[tuple[AccountNo, RoomNo], Member] = Lru(CACHED_MAX)
+        self._visibility: Lru[RoomNo, Moves] = Lru(CACHED_MAX)
+        self._moves: Lru[tuple[RoomNo, MemberRef], Moves] = Lru(CACHED_MAX)
         self._generation = 0
 
     def room_no(self, room_id: str) -> RoomNo | None:
@@ -112,21 +119,45 @@ class View:
                 self._members.put((account, room), member)
         return member
 
+    async def sight(self, room: RoomNo, ref: MemberRef) -> SightReply:
+        """What decides which events of a room that is at home here somebody may see.
+
+        Cost: one statement when it is not cached.
+        """
+        visibility, membership = self._visibility.get(room), self._moves.get((room, ref))
+        if visibility is not None and membership is not None:
+            return SightReply(visibility=visibility, membership=membership)
+        generation = self._generation
+        reply = await self._reads.sight(room, ref)
+        if generation == self._generation:
+            self._visibility.put(room, reply.visibility)
+            self._moves.put((room, ref), reply.membership)
+        return reply
+
     def committed(self, batch: Batch) -> None:
         """Drop what `batch` changed."""
         for record in batch.records:
             if record.kind is LogKind.MEMBERSHIP:
                 self._generation += 1
                 self._members.drop((record.account, record.room))
-            elif record.event is not None and (record.event.env.proj is not None or record.event.env.type == MEMBER):
-                self._generation += 1
-                self._rooms.drop(record.room)
+                continue
+            env = None if record.event is None else record.event.env
+            if env is None or (env.proj is None and env.type not in _SHOWN_BY):
+                continue
+            self._generation += 1
+            self._rooms.drop(record.room)
+            if env.type == HISTORY_VISIBILITY:
+                self._visibility.drop(record.room)
+            elif env.target is not None:
+                self._moves.drop((record.room, env.target))
 
     def clear(self) -> None:
         """Batches were missed: look everything up anew."""
         self._generation += 1
         self._rooms.clear()
         self._members.clear()
+        self._visibility.clear()
+        self._moves.clear()
 
 
 def room_id_text(raw: bytes, version: int, server_name: str) -> str:

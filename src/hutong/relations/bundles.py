@@ -7,14 +7,21 @@ from hutong.cells.link import LinkDown
 from hutong.cells.messages import BundlesOf
 from hutong.cells.records import Envelope
 from hutong.cells.relation_reads import RelationReads
-from hutong.cells.relations import Bundle, Eyes, Place
+from hutong.cells.relations import END_OF_ROOM, Bundle, Eyes, Place
 from hutong.cells.view import RoomInfo
 from hutong.ids import CellNo, Seq
 
 
+def first_here(cell: Cell, room: RoomInfo) -> Seq:
+    """The first event of which this cell has everything that relates to it: that comes later than the event itself."""
+    if cell.cell_of(room.home) == cell.number:
+        return Seq(0)
+    return room.from_seq if room.from_seq >= 0 else END_OF_ROOM
+
+
 def is_here(cell: Cell, room: RoomInfo, seq: Seq) -> bool:
-    """Whether this cell has everything that relates to event `seq`: it comes later than the event itself."""
-    return cell.cell_of(room.home) == cell.number or 0 <= room.from_seq <= seq
+    """Whether this cell has everything that relates to event `seq`."""
+    return seq >= first_here(cell, room)
 
 
 class Bundles:
@@ -28,8 +35,9 @@ class Bundles:
         Cost: one statement; one call more for what is older than this cell's copy of the room. While the room's home is
         away, those tell nothing of what relates to them.
         """
-        here = [(room.room, env.seq) for env in parents if is_here(self._cell, room, env.seq)]
-        older = [env.seq for env in parents if not is_here(self._cell, room, env.seq)]
+        first = first_here(self._cell, room)
+        here = [(room.room, env.seq) for env in parents if env.seq >= first]
+        older = [env.seq for env in parents if env.seq < first]
         found = await self._reads.bundles(here, [eyes]) if here else {}
         if older:
             try:

@@ -84,9 +84,12 @@ class Sight:
         seen = (max(at, first) for first, last in self.ranges if at <= last)
         return next(seen, self._upto or at)
 
-    def membership_at(self, seq: Seq) -> Membership:
+    def membership_at(self, seq: Seq) -> int:
         """The member's own membership after event `seq`."""
-        return Membership(value_at(self._membership, seq, Membership.LEAVE))
+        moves = self._membership
+        if moves and seq >= moves[-1][0]:
+            return moves[-1][1]
+        return value_at(moves, seq, Membership.LEAVE)
 
 
 class Access:
@@ -123,10 +126,14 @@ class Access:
         return Seat(room=room, member=member)
 
     async def sight(self, seat: Seat) -> Sight:
-        """Cost: one statement, or one call when the past before this cell's copy of the room may matter."""
+        """Cost: nothing lately, at the room's home; else one statement, or one call when the past before this cell's
+        copy of the room may matter.
+        """
         request = SightOf(room=seat.room.room, ref=seat.member.ref)
         home = self._cell.cell_of(seat.room.home)
-        if home == self._cell.number or seat.room.from_seq == 1:
+        if home == self._cell.number:
+            return Sight(await self._cell.view.sight(seat.room.room, seat.member.ref), seat)
+        if seat.room.from_seq == 1:
             return Sight(await self._cell.answer_sight(self._cell.number, request), seat)
         try:
             return Sight(await self._cell.link.call(home, request), seat)

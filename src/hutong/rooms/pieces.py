@@ -49,7 +49,7 @@ class Pieces:
         self._names = names
         self._governing = governing
         self._cell_of = cell_of
-        self._cache: Lru[tuple[bytes, bool], Piece] = Lru(pieces_max)
+        self._cache: Lru[tuple[bytes, bool], Piece] = Lru(pieces_max)  # by id, and whether it is redacted
 
     async def fetch(self, envelopes: Iterable[Envelope]) -> tuple[dict[bytes, Piece], dict[bytes, CellNo]]:
         """The piece of each event by its id; and for each one that is absent, the cell that did not answer: the home of
@@ -60,8 +60,9 @@ class Pieces:
         pieces: dict[bytes, Piece] = {}
         away: dict[bytes, CellNo] = {}
         missing: list[Envelope] = []
+        cached = self._cache.get
         for env in envelopes:
-            piece = self._cache.get(_key(env))
+            piece = cached((env.event_id, env.redacted_by is not None))
             if piece is None:
                 missing.append(env)
             else:
@@ -106,7 +107,7 @@ class Pieces:
             )
             pieces[env.event_id] = piece
             if words[env.event_id] is not Lost.GONE:  # what is governed by may still change
-                self._cache.put(_key(env), piece)
+                self._cache.put((env.event_id, env.redacted_by is not None), piece)
 
     def name(self, room: RoomNo, ref: MemberRef) -> str | None:
         """Somebody's user id, when it is at hand."""
@@ -119,7 +120,3 @@ class Pieces:
     def forget(self, room: RoomNo, ref: MemberRef) -> None:
         """Somebody was erased: drop what they wrote and what names them. Cost: looks at every piece kept."""
         self._cache.drop_where(lambda piece: piece.room == room and ref in piece.refs)
-
-
-def _key(env: Envelope) -> tuple[bytes, bool]:
-    return env.event_id, env.redacted_by is not None

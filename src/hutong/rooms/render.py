@@ -36,14 +36,26 @@ def fragment(env: Envelope, words: Words, sender: str, state_key: str | None) ->
     return b"".join(parts)
 
 
-def closed(event: bytes, unsigned: bytes | None, room_id: str | None = None) -> bytes:
-    """The whole event, with the reader's `unsigned` object when there is one. `/sync` leaves the room's id out."""
-    parts = [event]
-    if room_id is not None:
-        parts += [b',"room_id":', _encode(room_id)]
-    if unsigned is not None:
-        parts += [b',"unsigned":', unsigned]
-    return b"".join((*parts, b"}"))
+def room_member(room_id: str | None) -> bytes:
+    """The member of an event that says its room, for `closed`. `/sync` leaves it out."""
+    return b"" if room_id is None else b',"room_id":' + _encode(room_id)
+
+
+def closed(event: bytes, unsigned: bytes | None, room: bytes = b"") -> bytes:
+    """The whole event, with the reader's `unsigned` object when there is one. `room`: what `room_member` made."""
+    if unsigned is None:
+        return b"%b%b}" % (event, room)
+    return b'%b%b,"unsigned":%b}' % (event, room, unsigned)
+
+
+def aged(event: bytes, age_ms: int, membership: bytes, room: bytes = b"") -> bytes:
+    """`closed` for the usual case: of `unsigned` only the age, and what `membership_member` made."""
+    return b'%b%b,"unsigned":{"age":%d%b}}' % (event, room, max(age_ms, 0), membership)
+
+
+def membership_member(membership: str) -> bytes:
+    """The member of `unsigned` that says what the reader was to the room, for `aged`."""
+    return b',"membership":' + _encode(membership)
 
 
 def unsigned(

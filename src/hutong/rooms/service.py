@@ -133,11 +133,12 @@ class Rooms:
 
         Raises: Forbidden, BadParam (`from`, `to`), RegionAway when not one event can be read now, or not the member
         event of somebody who speaks.
-        Cost: one statement for the page, one for its words, one for names; beyond this cell's copy one call more.
+        Cost: one statement for the page, one for what relates to its events, one for words and one for names that were
+            not shown lately; one more without `start`, and what was replaced or redacted; beyond this cell's copy one
+            call more.
         """
         seat = await self.access.seat(caller.account, room_id)
-        head = await self.cell.reads.head(seat.room.room) if seat.upto is None else seat.upto
-        first = await self.history.place(seat, start, "from", head if backwards else Seq(0))
+        first = await self._first(seat, start, backwards=backwards)
         if backwards and seat.upto is not None:
             first = min(first, seat.upto)  # a token of after their leaving
         last = await self.history.place(seat, end, "to", None)
@@ -156,6 +157,13 @@ class Rooms:
             chunk=[json for _, json in chosen],
             state=state,
         )
+
+    async def _first(self, seat: Seat, start: str | None, *, backwards: bool) -> Seq:
+        """The place from which a page goes."""
+        if start is None and backwards and seat.upto is None:
+            return await self.cell.reads.head(seat.room.room)
+        first: Seq = await self.history.place(seat, start, "from", seat.upto if backwards else Seq(0))
+        return first
 
     def _end(
         self, seat: Seat, found: Sequence[Envelope], stop: Envelope | None, last: Seq | None, limit: int, *,

@@ -18,6 +18,7 @@ from hutong.rooms.event_types import Membership
 from hutong.rooms.pieces import Piece
 
 _MEMBERSHIPS: Final = {int(membership): membership.text for membership in Membership}
+_MEMBERSHIP_MEMBERS: Final = {number: render.membership_member(text) for number, text in _MEMBERSHIPS.items()}
 
 TxnText = Callable[[DeviceNo, bytes], str | None]
 """What a device called an event that it sent lately."""
@@ -63,14 +64,28 @@ class Writer:
         self._around = around
         self._now_ms = now_ms
         self._transaction = transaction
-        self._room_id = room_id
+        self._room = render.room_member(room_id)
 
     def event(self, env: Envelope, *, bundle: bool = True, threads: bool = True) -> bytes | None:
         """The event as JSON; None for one that cannot be read now. Without `threads`, its bundle holds none."""
         piece = self._around.pieces.get(env.event_id)
         if piece is None:
             return None
-        return render.closed(piece.fragment, self._unsigned(env, piece, bundle, threads), self._room_id)
+        if self._is_plain(env):
+            at = self._eye.membership_at
+            membership = b"" if at is None else _MEMBERSHIP_MEMBERS[at(env.seq)]
+            return render.aged(piece.fragment, self._now_ms - piece.ts_ms, membership, self._room)
+        return render.closed(piece.fragment, self._unsigned(env, piece, bundle, threads), self._room)
+
+    def _is_plain(self, env: Envelope) -> bool:
+        """Whether nothing stood before the event, nothing relates to it, and it is no echo of what the reader sent."""
+        eye, bundles = self._eye, self._around.bundles
+        return (
+            env.prev_seq is None
+            and env.redacted_by is None
+            and (not bundles or (env.room, env.seq) not in bundles)
+            and (env.sender != eye.ref or self._transaction(eye.device, env.event_id) is None)
+        )
 
     def _unsigned(self, env: Envelope, piece: Piece, bundle: bool, threads: bool) -> bytes | None:
         eye = self._eye
@@ -79,7 +94,7 @@ class Writer:
             redaction = self._around.before.get((env.room, env.redacted_by))
             may_see = redaction is not None and (eye.sees is None or eye.sees(redaction))
             said = self._around.pieces.get(redaction.event_id) if redaction is not None and may_see else None
-            because = None if said is None else render.closed(said.fragment, None, self._room_id)
+            because = None if said is None else render.closed(said.fragment, None, self._room)
         elif env.prev_seq is not None:
             replaced = self._around.before.get((env.room, env.prev_seq))
             if replaced is not None:

@@ -33,6 +33,7 @@ class Assembler:
 
     def __init__(self, look: Look, now_ms: int, transaction: TxnText, room_token: RoomToken) -> None:
         self._look = look
+        self._around = look.around
         self._now_ms = now_ms
         self._transaction = transaction
         self._room_token = room_token
@@ -141,16 +142,17 @@ class Assembler:
         eye = Eye(ref=news.own.ref, device=look.session.device, sees=partial(timeline.sees, news))
         if matcher is None:
             eye = replace(eye, membership_at=partial(timeline.membership_at, news))
-        writer = unsigned.Writer(eye, look.around, self._now_ms, self._transaction)
+        write = unsigned.Writer(eye, self._around, self._now_ms, self._transaction).event
         shown = []
         for event in events:
-            piece = look.pieces.get(event.env.event_id)
-            if piece is None or (matcher is not None and not self._belongs(matcher, piece)):
-                continue
-            whole = writer.event(event.env)
+            if matcher is not None:
+                piece = look.pieces.get(event.env.event_id)
+                if piece is None or not self._belongs(matcher, piece):
+                    continue
+            whole = write(event.env)
             if whole is not None:
-                shown.append(look.ask.filter.cut(whole))
-        return shown
+                shown.append(whole)
+        return shown if look.ask.filter.fields is None else [look.ask.filter.cut(whole) for whole in shown]
 
     def _belongs(self, matcher: Matcher, piece: Piece) -> bool:
         """Whether the filter lets a piece of state pass. A key that went with its author's words is no key."""

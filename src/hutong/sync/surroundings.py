@@ -56,7 +56,8 @@ class Surroundings:
     async def _bundles(self, look: Look) -> None:
         """What relates to the events of limited timelines. In others, the client is told of it anyway.
 
-        Nothing is read for a timeline of the tail, which has everything that came later.
+        Nothing is read for a timeline of the tail, which has everything that came later; nor for an event to which
+        nothing relates in a window without gaps, for the same reason.
         Source: "Aggregations of child events".
         """
         asked = [news for news in look.news if news.limited and news.events and not news.own_only]
@@ -70,7 +71,12 @@ class Surroundings:
                 children = (record.event.env for record in records if record.event is not None)
                 look.bundles |= bundled(children, eyes)
             else:
-                readers.append(eyes)
-                parents += [(news.own.room, event.env.seq) for event in news.events if not event.env.is_state]
+                shown = [event.env.seq for event in news.events if not event.env.is_state]
+                if look.ask.filter.timeline.all:
+                    related = {event.env.rel_seq for event in news.scanned}
+                    shown = [seq for seq in shown if seq in related]
+                if shown:
+                    readers.append(eyes)
+                    parents += [(news.own.room, seq) for seq in shown]
         if parents:
             look.bundles |= await self._relations.bundles(parents, readers)

@@ -32,8 +32,9 @@ def choose(
         return  # nothing is missing of what was asked for
     shown: list[Event] = []
     cut = news.more or (news.fresh and (joined_since or news.own.from_seq > 1))
+    sees_all = not news.own_only and news.histories is None and news.section is not Section.LEAVE
     for event in reversed(news.scanned):
-        if not sees(news, event.env):
+        if not sees_all and not sees(news, event.env):
             if news.own_only:
                 continue
             cut = True
@@ -84,13 +85,15 @@ def end_at_leaving(news: News) -> None:
 def admits(filter: Filter, event: Event, pieces: Mapping[bytes, Piece]) -> bool | None:
     """Whether the timeline's filter lets the event pass; None when it is left out."""
     matcher = filter.timeline
+    if matcher.all:
+        return True if event.env.event_id in pieces else None
     by_code = matcher.types.admits_code(event.env.type)
     if by_code is False:
         return False
     piece = pieces.get(event.env.event_id)
     if piece is None:
         return None
-    return matcher.all or matcher.admits(piece.type, piece.sender, piece.content)
+    return matcher.admits(piece.type, piece.sender, piece.content)
 
 
 def sees(news: News, env: Envelope) -> bool:
