@@ -40,7 +40,7 @@ def number(value: float) -> str:
 
 def amount(unit: Unit, value: float) -> str:
     """A figure in its unit; a rate without, because the row's title says what is counted."""
-    return number(value) if unit is PER_SECOND else f"{number(value)} {unit.name}"
+    return number(value) if unit.name == PER_SECOND.name else f"{number(value)} {unit.name}"
 
 
 def ratios(results: Results, figure: Figure) -> list[str]:
@@ -136,7 +136,7 @@ def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime
 WINDOW_HEAD = (
     "figure",
     "server",
-    "at once",
+    "load",
     "per second",
     "p50 ms",
     "p99 ms",
@@ -144,6 +144,7 @@ WINDOW_HEAD = (
     "missing",
     "duplicates",
     "errors",
+    "turned away",
     "CPU µs each",
     "cores used by the server",
     "by the generator",
@@ -177,6 +178,7 @@ def _window(figure: str, server: str, measured: Measured) -> list[str]:
         str(result.missing),
         str(result.duplicates),
         str(result.errors),
+        str(result.turned_away),
         number(measured.cpu_us),
         f"{usage.server_cpu_s / usage.seconds:.2f}",
         f"{measured.generator_share:.2f}",

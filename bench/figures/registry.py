@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.figures import Figure
+from bench.figures.chat import Chat
 from bench.figures.entering import Joins, Logins
 from bench.figures.reading import InitialSync, InitialSyncAfterRestart, ManyRooms, Pages
 from bench.figures.sending import Deliveries, FanOut, Sends, WaitingRoom
@@ -19,6 +20,8 @@ class Sizes:
     """The rooms that they go to."""
     members: tuple[int, ...]
     """Of each room in which everybody waits."""
+    groups: int
+    """Of ten, in the chat mix."""
     synced_rooms: int
     """Of a first sync."""
     pages: int
@@ -27,8 +30,8 @@ class Sizes:
     """Public rooms that accounts join."""
 
 
-FULL = Sizes(at_once=64, rooms=20, members=(200, 1_000), synced_rooms=100, pages=20, joined_rooms=20)
-SMALL = Sizes(at_once=64, rooms=20, members=(50,), synced_rooms=20, pages=5, joined_rooms=5)
+FULL = Sizes(at_once=64, rooms=20, members=(200, 1_000), groups=20, synced_rooms=100, pages=20, joined_rooms=20)
+SMALL = Sizes(at_once=64, rooms=20, members=(50,), groups=5, synced_rooms=20, pages=5, joined_rooms=5)
 SYNCED_EVENTS = 20
 PAGED_ROOMS = 4
 JOINERS = 24
@@ -54,6 +57,7 @@ def _initial_syncs(sizes: Sizes) -> list[Figure]:
 REGISTRY: dict[str, Callable[[Sizes], list[Figure]]] = {
     "sends": _sends,
     "deliveries": _deliveries,
+    "chat": lambda sizes: [Chat(sizes.groups)],
     "initial-syncs": _initial_syncs,
     "pages": lambda sizes: [Pages(PAGED_ROOMS, sizes.pages, AT_ONCE)],
     "joins": lambda sizes: [Joins(sizes.joined_rooms, JOINERS, AT_ONCE)],

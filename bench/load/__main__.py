@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 import uvloop
 
+from bench.load import chat
 from bench.load.commands import (
     Began,
     Closed,
@@ -16,10 +17,12 @@ from bench.load.commands import (
     Done,
     Ended,
     Failed,
+    HoldChat,
     LogIn,
     MeasureDeliveries,
     MeasureSends,
     MeasureWorld,
+    PrepareChat,
     PrepareDeliveries,
     PrepareFirstSyncs,
     PrepareJoins,
@@ -29,10 +32,12 @@ from bench.load.commands import (
     Progressed,
     RampDeliveries,
     Report,
+    SearchChat,
     World,
 )
 from bench.load.deliveries import Deliveries, Lost
 from bench.load.entering import Joins, Logins, NobodyLeft
+from bench.load.groups import Groups
 from bench.load.matrix import Target
 from bench.load.reading import FirstSyncs, Pages
 from bench.load.sends import Sends
@@ -56,6 +61,7 @@ class Generator:
         self._prefix = prefix
         self._sends: Sends | None = None
         self._deliveries: dict[int, Deliveries] = {}
+        self._groups: Groups | None = None
         self._first_syncs: FirstSyncs | None = None
         self._worlds: dict[World, Measurable] = {}
 
@@ -91,6 +97,14 @@ class Generator:
                 self._worlds[World.LOGINS] = await Logins.prepare(
                     self._target, f"{self._prefix}l", people, at_once, progressed
                 )
+            case PrepareChat(groups):
+                self._groups = await Groups.prepare(self._target, f"{self._prefix}c", groups, progressed)
+            case SearchChat(seconds):
+                assert self._groups is not None, "the groups are there before their rate is searched for"
+                return Done(rate=await chat.highest(self._groups, seconds, REPORTS))
+            case HoldChat(rate, seconds):
+                assert self._groups is not None, "the groups are there before they are measured"
+                await chat.hold(self._groups, rate, seconds, REPORTS)
             case MeasureWorld(world, seconds):
                 await self._worlds[world].measure(seconds, REPORTS)
         return Done()

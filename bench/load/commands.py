@@ -73,6 +73,25 @@ class PrepareLogins(msgspec.Struct, frozen=True, tag=True):
     at_once: int
 
 
+class PrepareChat(msgspec.Struct, frozen=True, tag=True):
+    """Make `groups` groups of ten."""
+
+    groups: int
+
+
+class SearchChat(msgspec.Struct, frozen=True, tag=True):
+    """Find the highest rate of messages that a server keeps up with."""
+
+    seconds: float
+
+
+class HoldChat(msgspec.Struct, frozen=True, tag=True):
+    """Measure around that `rate`: the best window that is kept up with counts."""
+
+    rate: float
+    seconds: float
+
+
 class World(StrEnum):
     """What has a world of its own and is measured by a closed loop."""
 
@@ -98,6 +117,9 @@ Command = (
     | PreparePages
     | PrepareJoins
     | PrepareLogins
+    | PrepareChat
+    | SearchChat
+    | HoldChat
     | MeasureWorld
 )
 
@@ -127,9 +149,10 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """The command is carried out. `saturation`: what a ramp found."""
+    """The command is carried out. `saturation`: what a ramp found; `rate`: what a search found, per second."""
 
     saturation: int = 0
+    rate: float = 0.0
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

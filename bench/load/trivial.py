@@ -16,11 +16,14 @@ from httptools import HttpRequestParser
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 SYNCED = b'{"next_batch":"%d","rooms":{"join":{%b}}}'
-IN_ROOM = b'"%b":{"timeline":{"events":[%b],"limited":false}}'
+IN_ROOM = b'"%b":{"timeline":{"events":[%b],"limited":false},"ephemeral":{"events":[%b]}}'
+TYPING = b'{"type":"m.typing","content":{"user_ids":["@t"]}}'
+RECEIPT = b'{"type":"m.receipt","content":{"%b":{"m.read":{"@t":{"ts":0}}}}}'
 SHOWN = 20
 """Events of each room in a first sync."""
 PAGE = b'{"chunk":[%b],"start":"%d","end":"%d"}'
-EVENT = b'{"type":"m.room.message","event_id":"$%d","sender":"@t","origin_server_ts":0,"content":%b}'
+MESSAGE = b'{"type":"m.room.message"'
+EVENT = MESSAGE + b',"event_id":"$%d","sender":"@t","origin_server_ts":0,"content":%b}'
 
 Faults = Callable[[int, bytes], bytes]
 """Given how many answers have carried events, and the events of this one, what is answered in their stead."""
@@ -43,8 +46,12 @@ class Trivial:
         path, _, query = url.removeprefix(b"/_matrix/client/v3/").partition(b"?")
         if path == b"sync":
             self._sync(transport, token, query)
+        elif b"/typing/" in path:
+            self._tell(transport, _room(path), TYPING, b"{}")
+        elif b"/receipt/" in path:
+            self._tell(transport, _room(path), RECEIPT % path.rpartition(b"/")[2], b"{}")
         elif method == b"PUT":
-            self._send(transport, path.split(b"/", 2)[1].replace(b"%21", b"!"), body)
+            self._send(transport, _room(path), body)
         elif path == b"register":
             number = next(self.numbers)
             self._log_in(transport, b"@%d" % number, [])
@@ -52,9 +59,9 @@ class Trivial:
             user = body.partition(b'"user":"')[2].partition(b'"')[0]
             self._log_in(transport, user, self.rooms_of[self.token_of[user]])
         elif path.endswith(b"/messages"):
-            self._page(transport, path.split(b"/", 2)[1].replace(b"%21", b"!"), query)
+            self._page(transport, _room(path), query)
         elif path.endswith(b"/joined_members"):
-            there = (b'"%b":{}' % member for member in self.members[path.split(b"/", 2)[1].replace(b"%21", b"!")])
+            there = (b'"%b":{}' % member for member in self.members[_room(path)])
             reply(transport, b'{"joined":{%b}}' % b",".join(there))
         elif path == b"createRoom":
             self._enter(transport, token, b"!%d" % next(self.numbers))
@@ -77,8 +84,11 @@ class Trivial:
 
     def _send(self, transport: asyncio.Transport, room: bytes, body: bytes) -> None:
         number = next(self.numbers)
-        self.events[room].append(EVENT % (number, body))
-        reply(transport, b'{"event_id":"$%d"}' % number)
+        self._tell(transport, room, EVENT % (number, body), b'{"event_id":"$%d"}' % number)
+
+    def _tell(self, transport: asyncio.Transport, room: bytes, event: bytes, answer: bytes) -> None:
+        self.events[room].append(event)
+        reply(transport, answer)
         waiting, self.waiting[room] = self.waiting[room], []
         for waiter, since in waiting:
             self._deliver(waiter, room, since)
@@ -87,7 +97,7 @@ class Trivial:
         room = self.rooms_of[token][-1]
         head = len(self.events[room])
         if b"since=" not in query:
-            newest = (IN_ROOM % (each, self._newest(each)) for each in self.rooms_of[token])
+            newest = (IN_ROOM % (each, self._newest(each), b"") for each in self.rooms_of[token])
             reply(transport, SYNCED % (head, b",".join(newest)))
         elif (since := int(query.rpartition(b"since=")[2])) < head:
             self._deliver(transport, room, since)
@@ -110,10 +120,16 @@ class Trivial:
         reply(transport, PAGE % (chunk, end, start))
 
     def _deliver(self, transport: asyncio.Transport, room: bytes, since: int) -> None:
-        events = b",".join(self.events[room][since:])
-        if self.faults is not None:
+        news = self.events[room][since:]
+        events = b",".join(event for event in news if event.startswith(MESSAGE))
+        ephemeral = b",".join(event for event in news if not event.startswith(MESSAGE))
+        if events and self.faults is not None:
             events = self.faults(next(self._wakes), events)
-        reply(transport, SYNCED % (len(self.events[room]), IN_ROOM % (room, events)))
+        reply(transport, SYNCED % (len(self.events[room]), IN_ROOM % (room, events, ephemeral)))
+
+
+def _room(path: bytes) -> bytes:
+    return path.split(b"/", 2)[1].replace(b"%21", b"!")
 
 
 def reply(transport: asyncio.Transport, body: bytes) -> None:

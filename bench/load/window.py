@@ -27,6 +27,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     errors: int = 0
     missing: int = 0
     duplicates: int = 0
+    turned_away: int = 0
+    """Answered 429 or 503: an overloaded server may, and does not keep up then."""
 
     @property
     def rate(self) -> float:
