@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,26 +16,24 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from bench import machine, report
-from bench.figures import DEFAULT, QUICK, Figure
-from bench.figures.registry import FULL, REGISTRY, SMALL, Sizes
+from bench import comparisons, machine, report
+from bench.comparisons import FIGURES, SERVERS
+from bench.figures import DEFAULT, QUICK, Plan
+from bench.figures.registry import FULL, SMALL, Sizes
 from bench.generator import LoadFailed
-from bench.results import CEILING, Results
-from bench.run import run, steps
-from bench.servers import Server
-from bench.servers.hutong import Hutong
+from bench.results import Results
+from bench.run import Comparison, measure_ceiling, run
+from bench.servers import CEILING, Server
 from bench.servers.process import NotStarted
-from bench.servers.synapse import Synapse
 from bench.servers.trivial import Trivial
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-SERVERS: dict[str, Callable[[Path], Server]] = {"hutong": Hutong, "synapse": Synapse}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="Short windows and small worlds: under four minutes, rough figures.")
 @click.option("--servers", default=",".join(SERVERS), show_default=True, help="Which to measure, parted by commas.")
-@click.option("--figures", default=",".join(REGISTRY), show_default=True, help="Which figures, parted by commas.")
+@click.option("--figures", default=",".join(FIGURES), show_default=True, help="Which figures, parted by commas.")
 @click.option(
     "--members", multiple=True, type=click.IntRange(2, 5_000), help="Members of the waiting room; repeatable."
 )
@@ -75,15 +72,17 @@ def main(
     sizes = replace(
         sizes, at_once=at_once or sizes.at_once, rooms=rooms or sizes.rooms, members=members or sizes.members
     )
-    chosen = _figures(figures.split(","), sizes)
+    names = figures.split(",")
+    for name in names:
+        if name not in FIGURES:
+            raise click.BadParameter(f'"{name}" is none; there are {", ".join(FIGURES)}', param_hint="--figures")
     directory = Path(tempfile.mkdtemp(prefix="hutong-bench-"))
     directory.chmod(0o755)  # PostgreSQL runs as a user other than root, who must reach its folder
     facts = machine.facts(directory)
     try:
         started = [_server(name, directory) for name in servers.split(",")]
-        ceiling = Trivial(_made(directory / "ceiling"))
-        with Shown(console, steps(len(started), chosen, plan)) as shown:
-            results = asyncio.run(run(started, ceiling, chosen, plan, f"b{secrets.token_hex(3)}", shown))
+        with Shown(console) as shown:
+            results, *parts = asyncio.run(_measure(started, names, sizes, plan, directory, shown))
     except (LoadFailed, NotStarted) as error:
         keep = True
         console.print(
@@ -95,19 +94,36 @@ def main(
             shutil.rmtree(directory, ignore_errors=True)
     if output is None and not quick:
         output = RESULTS
-    _show(Console(), results, facts)
+    _show(Console(), results, parts, facts)
     if output is not None:
         command = " ".join(["python -m bench", *sys.argv[1:]])
-        output.write_text(report.markdown(results, facts, plan, datetime.now(UTC), command))
+        output.write_text(report.markdown(results, parts, facts, plan, datetime.now(UTC), command))
         console.print(f"written to {os.path.relpath(output)}", highlight=False, soft_wrap=True)
-    sys.exit(1 if results.faults() else 0)
+    sys.exit(1 if any(each.faults() for each in (results, *parts)) else 0)
 
 
-def _figures(names: list[str], sizes: Sizes) -> list[Figure]:
-    for name in names:
-        if name not in REGISTRY:
-            raise click.BadParameter(f'"{name}" is none; there are {", ".join(REGISTRY)}', param_hint="--figures")
-    return [figure for name in names for figure in REGISTRY[name](sizes)]
+async def _measure(
+    servers: list[Server], names: list[str], sizes: Sizes, plan: Plan, directory: Path, shown: "Shown"
+) -> list[Results]:
+    """Hutong beside Synapse, then each other comparison that is asked for. Raises: LoadFailed, NotStarted."""
+    prefix = f"b{secrets.token_hex(3)}"
+    chosen = comparisons.figures(names, sizes)
+    main = Comparison(servers if chosen else [], chosen, plan)
+    shown.more(main.steps + sum(figure.has_ceiling for figure in chosen))
+    found = [await run(main, prefix, shown)]
+    if any(figure.has_ceiling for figure in chosen):
+        await measure_ceiling(Trivial(_made(directory / "ceiling")), found[0], QUICK, prefix, shown)
+    for part in comparisons.PARTS:
+        if part not in names:
+            continue
+        folder = _made(directory / part)
+        if part == "across":
+            comparison = comparisons.across(folder, sizes, plan)
+        else:
+            comparison = await comparisons.present(folder, names, sizes, plan, shown)
+        shown.more(comparison.steps)
+        found.append(await run(comparison, prefix, shown))
+    return found
 
 
 def _server(name: str, directory: Path) -> Server:
@@ -124,10 +140,11 @@ def _made(directory: Path) -> Path:
 class Shown:
     """A bar on a terminal; in a log, a line for each thing that is begun."""
 
-    def __init__(self, console: Console, steps: int) -> None:
+    def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True)
-        self._task = self._bar.add_task("", total=steps)
+        self._task = self._bar.add_task("", total=0)
+        self._steps = 0
         self._console = console
         self._begun = ""
 
@@ -139,6 +156,11 @@ class Shown:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def more(self, steps: int) -> None:
+        """So many steps follow."""
+        self._steps += steps
+        self._bar.update(self._task, total=self._steps)
+
     def doing(self, what: str, so_far: str = "") -> None:
         self._bar.update(self._task, description=what + so_far)
         if what != self._begun and not self._console.is_terminal:
@@ -149,20 +171,23 @@ class Shown:
         self._bar.advance(self._task)
 
 
-def _show(console: Console, results: Results, facts: dict[str, str]) -> None:
+def _show(console: Console, results: Results, parts: list[Results], facts: dict[str, str]) -> None:
     for name, value in facts.items():
         console.print(f"{name}: {value}", highlight=False, soft_wrap=True)
     for server, settings in results.settings.items():
         told = ", ".join(f"{name} {settings[name]}" for name in ("fsync", "synchronous_commit") if name in settings)
         console.print(f"{server} {settings.get('version', '')}: {told}", highlight=False, soft_wrap=True)
-    for table in report.tables(results):
-        console.print(table)
+    for part in (results, *parts):
+        if part.title:
+            console.print(f"{part.title}: {part.own} beside {part.peer}", highlight=False, soft_wrap=True)
+        for table in report.tables(part):
+            console.print(table)
     for figure in results.figures:
         ceiling = results.median(figure, CEILING)
         if ceiling is not None:
             limit = report.amount(figure.unit, figure.unit.of(ceiling))
             console.print(f"the load generator's own ceiling, {figure.key}: {limit}", highlight=False, soft_wrap=True)
-    for warning in report.warnings(results):
+    for warning in (warning for part in (results, *parts) for warning in report.warnings(part)):
         console.print(f"[yellow]![/yellow] {warning}", highlight=False, soft_wrap=True)
 
 

@@ -40,6 +40,11 @@ class Measured:
         return self.usage.server_cpu_s / max(1, self.result.operations) * 1e6
 
     @property
+    def memory_bytes(self) -> float:
+        """What the memory of the server's own process grew by, per operation."""
+        return self.usage.memory_bytes / max(1, self.result.operations)
+
+    @property
     def generator_share(self) -> float:
         """How much of one core the generator used, 0 to 1."""
         return self.result.generator_cpu_s / self.result.seconds

@@ -22,6 +22,8 @@ class Usage:
     seconds: float
     server_cpu_s: float
     others_cpu_s: float
+    memory_bytes: int = 0
+    """What the first of the server's processes has more of to itself than before."""
 
     @property
     def others_share(self) -> float:
@@ -37,8 +39,10 @@ class Meter:
         self._roots = [psutil.Process(pid) for pid in roots]
         self._own = [psutil.Process(pid) for pid in own]
         self._at = self._server_s = self._own_s = self._machine_s = 0.0
+        self._memory_bytes = 0
 
     def open(self) -> None:
+        self._memory_bytes = self._read_memory()
         self._at, self._server_s, self._own_s, self._machine_s = self._read()
 
     def close(self) -> Usage:
@@ -46,11 +50,20 @@ class Meter:
         at, server_s, own_s, machine_s = self._read()
         server_cpu_s = server_s - self._server_s
         others_s = machine_s - self._machine_s - server_cpu_s - (own_s - self._own_s)
-        return Usage(at - self._at, server_cpu_s, max(0.0, others_s))
+        memory_bytes = self._read_memory() - self._memory_bytes
+        return Usage(at - self._at, server_cpu_s, max(0.0, others_s), memory_bytes)
+
+    def _read_memory(self) -> int:
+        return sum(map(own_memory_bytes, self._roots[:1]))
 
     def _read(self) -> tuple[float, float, float, float]:
         server_s = trees_cpu_s(self._roots)
         return perf_counter(), server_s, sum(map(_own_cpu_s, self._own)), _busy_s()
+
+
+def own_memory_bytes(process: psutil.Process) -> int:
+    """What would be free if `process` alone ended: the pages that it shares with nobody."""
+    return int(process.memory_full_info().uss)
 
 
 def trees_cpu_s(roots: Iterable[psutil.Process]) -> float:

@@ -1,7 +1,8 @@
 """What a run found, as Markdown for `bench/RESULTS.md` and as a table for the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -10,7 +11,8 @@ from bench.figures import Figure, Plan
 from bench.figures.goals import Standing
 from bench.figures.units import PER_SECOND, Unit
 from bench.generator import Measured
-from bench.results import CEILING, OWN, Results
+from bench.results import Results
+from bench.servers import CEILING
 
 GENERATOR_BUSY = 0.85
 """Above this share of a core the generator may have been what limited a rate."""
@@ -52,9 +54,23 @@ def ratios(results: Results, figure: Figure) -> list[str]:
 
 def goals(results: Results, figure: Figure) -> list[str]:
     """What the row must reach, what it aims at, and how far it has come."""
-    if figure.goal is None:
+    goal = results.goal_of(figure)
+    if goal is None:
         return [Standing.UNKNOWN] * len(GOALS)
-    return [figure.goal.required, figure.goal.aim or "-", figure.goal.standing(figure, results)]
+    return [goal.required, goal.aim or "-", results.standing(figure)]
+
+
+def summary(part: Results) -> tuple[str, list[str], list[str]]:
+    """A whole comparison in one row of the main table: its worst figure, and whether all reach what they must."""
+    worst = part.worst()
+    standings = {part.standing(figure) for figure in part.figures}
+    reached = next((each for each in (Standing.SHORT, Standing.UNKNOWN) if each in standings), Standing.MET)
+    if worst is None:
+        return part.title, ["-"] * 3, ["-"] * len((*RATIOS, *GOALS))
+    goal = part.goal_of(worst)
+    required = "-" if goal is None else f"{goal.required} of {part.peer}"
+    medians = _median(part, worst, part.own) if len(part.figures) == 1 else [f"worst: {worst.key}", "-", "-"]
+    return part.title, medians, [*ratios(part, worst), required, "-", reached]
 
 
 def warnings(results: Results) -> list[str]:
@@ -62,7 +78,9 @@ def warnings(results: Results) -> list[str]:
     found = results.faults()
     for figure in results.figures:
         for server in results.servers:
-            row = results.rows[figure.key, server]
+            row = results.rows.get((figure.key, server))
+            if row is None:
+                continue
             where = f"{server}, {figure.key}"
             busiest = max(measured.generator_share for measured in row.rounds)
             if busiest > GENERATOR_BUSY:
@@ -82,7 +100,7 @@ def tables(results: Results) -> Iterable[Table]:
     """The medians, a table for each figure, for a terminal of eighty columns."""
     for figure in results.figures:
         title = figure.title
-        if figure.goal is not None:
+        if results.goal_of(figure) is not None:
             required, aim, reached = goals(results, figure)
             title += f"\nrequired {required}, aim {aim}: {reached}"
         shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
@@ -95,7 +113,7 @@ def tables(results: Results) -> Iterable[Table]:
         ):
             shown.add_column(name, justify="right", min_width=width)
         for server in results.servers:
-            ratio = ratios(results, figure) if server == OWN else []
+            ratio = ratios(results, figure) if server == results.own else []
             shown.add_row(server, *_median(results, figure, server), *ratio)
         yield shown
 
@@ -103,7 +121,7 @@ def tables(results: Results) -> Iterable[Table]:
 def _median(results: Results, figure: Figure, server: str) -> list[str]:
     median = results.median(figure, server)
     if median is None:
-        return ["-", "-", "-"]
+        return ["-" if figure.has_peer else "no peer", "-", "-"]
     latency = f"{number(median.result.p50_ms)} / {number(median.result.p99_ms)}"
     return [amount(figure.unit, figure.unit.of(median)), latency, number(median.cpu_us)]
 
@@ -113,31 +131,49 @@ def _cells(results: Results, figure: Figure) -> list[str]:
     return [figure.title, *medians, *ratios(results, figure), *goals(results, figure)]
 
 
-def markdown(results: Results, facts: dict[str, str], plan: Plan, when: datetime, command: str) -> str:
-    """The whole report."""
+def markdown(
+    results: Results, parts_too: Sequence[Results], facts: dict[str, str], plan: Plan, when: datetime, command: str
+) -> str:
+    """The whole report. Each of `parts_too` has a row in the main table, and a table of its own."""
     parts = [HEAD, f"`{command}`, {when:%Y-%m-%d %H:%M} UTC. Medians of {plan.rounds} windows of {plan.window_s:g} s, "]
     parts[-1] += "the servers in turn.\n"
-    head = ["work"]
-    for server in results.servers:
-        head += [server, "p50 / p99 ms", "CPU µs each"]
-    parts.append(_markdown_table([*head, *RATIOS, *GOALS], [_cells(results, figure) for figure in results.figures]))
-    found = warnings(results)
+    rows = [_cells(results, figure) for figure in results.figures]
+    for part in parts_too:
+        title, medians, rest = summary(part)
+        of_servers = [medians if server == results.own else ["no peer", "-", "-"] for server in results.servers]
+        rows.append([title, *chain.from_iterable(of_servers), *rest])
+    parts.append(_markdown_table(_head(results), rows))
+    everything = [results, *parts_too]
+    found = [line for each in everything for line in warnings(each)]
     parts.append("## Before you believe it\n")
     parts.append("".join(f"- {line}\n" for line in found) if found else "Nothing spoiled the windows.\n")
-    parts += ["## Every window\n", _markdown_table(list(WINDOW_HEAD), _windows(results))]
-    ramps = list(_ramps(results))
+    for part in parts_too:
+        parts += [f"## {part.title[0].upper()}{part.title[1:]}\n", f"*times*: so many times {part.peer}.\n"]
+        parts.append(_markdown_table(_head(part), [_cells(part, figure) for figure in part.figures]))
+    parts += [
+        "## Every window\n",
+        _markdown_table(list(WINDOW_HEAD), (w for each in everything for w in _windows(each))),
+    ]
+    ramps = [ramp for each in everything for ramp in _ramps(each)]
     if ramps:
         parts += ["## The ramps to saturation\n", _markdown_table(list(WINDOW_HEAD), ramps)]
     parts += ["## The machine\n", _markdown_table(["", ""], [[name, value] for name, value in facts.items()])]
-    parts += ["## The settings\n", _settings(results)]
+    parts += ["## The settings\n", *map(_settings, everything)]
     return "\n".join(parts)
+
+
+def _head(results: Results) -> list[str]:
+    head = ["work"]
+    for server in results.servers:
+        head += [server, "p50 / p99 ms", "CPU µs each"]
+    return [*head, *RATIOS, *GOALS]
 
 
 WINDOW_HEAD = (
     "figure",
     "server",
     "load",
-    "per second",
+    "found",
     "p50 ms",
     "p99 ms",
     "longest gap ms",
@@ -153,25 +189,26 @@ WINDOW_HEAD = (
 
 
 def _windows(results: Results) -> Iterable[list[str]]:
+    units = {figure.key: figure.unit for figure in results.figures}
     for (figure, server), row in results.rows.items():
         for measured in row.rounds:
-            yield _window(figure, server, measured)
+            yield _window(figure, server, units[figure], measured)
 
 
 def _ramps(results: Results) -> Iterable[list[str]]:
     for (figure, server), row in results.rows.items():
         if server != CEILING:
             for measured in row.ramp:
-                yield _window(figure, server, measured)
+                yield _window(figure, server, PER_SECOND, measured)
 
 
-def _window(figure: str, server: str, measured: Measured) -> list[str]:
+def _window(figure: str, server: str, unit: Unit, measured: Measured) -> list[str]:
     result, usage = measured.result, measured.usage
     return [
         figure,
         server,
         str(result.concurrency),
-        number(result.rate),
+        amount(unit, unit.of(measured)),
         number(result.p50_ms),
         number(result.p99_ms),
         number(result.longest_gap_ms),

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Protocol
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Protocol, TypeVar
 
-from bench.figures import QUICK, Figure, Plan
+from bench.figures import Figure, Plan
+from bench.figures.goals import Goal
 from bench.generator import Generator
 from bench.load.commands import Progressed
 from bench.results import Results, Row
-from bench.servers import Server
+from bench.servers import OWN, PEER, Server
+
+S = TypeVar("S")
 
 
 class Listener(Protocol):
@@ -21,41 +26,74 @@ class Listener(Protocol):
         """One of the `steps` of the run is done."""
 
 
-def steps(servers: int, figures: list[Figure], plan: Plan) -> int:
-    """How often a run says `done`: each server is prepared for each figure, then measured; and so is the ceiling."""
-    return len(figures) * servers * (1 + plan.rounds) + sum(figure.has_ceiling for figure in figures)
+@dataclass(frozen=True)
+class Comparison:
+    """Which figures are taken of which servers, and what they are compared for."""
+
+    servers: list[Server]
+    figures: list[Figure]
+    plan: Plan
+    own: str = OWN
+    peer: str = PEER
+    title: str = ""
+    goal: Goal | None = None
+
+    @property
+    def steps(self) -> int:
+        """How often a run says `done`: each server is prepared for each figure, then measured."""
+        return sum(len(self.asked(figure, self.servers)) for figure in self.figures) * (1 + self.plan.rounds)
+
+    def asked(self, figure: Figure, servers: list[S]) -> list[S]:
+        """Those of `servers` of which `figure` is taken."""
+        return [
+            each
+            for server, each in zip(self.servers, servers, strict=True)
+            if figure.has_peer or server.name != self.peer
+        ]
 
 
-async def run(
-    servers: list[Server], ceiling: Server, figures: list[Figure], plan: Plan, prefix: str, told: Listener
-) -> Results:
-    """Measure every figure on every server, `plan.rounds` windows each, the servers in turn; the ceiling once.
+async def run(comparison: Comparison, prefix: str, told: Listener) -> Results:
+    """Measure every figure on every server, `plan.rounds` windows each, the servers in turn.
 
     Raises: LoadFailed, NotStarted.
     """
-    results = Results(figures, [server.name for server in servers])
+    plan, servers = comparison.plan, comparison.servers
+    results = Results(
+        comparison.figures,
+        [server.name for server in servers],
+        own=comparison.own,
+        peer=comparison.peer,
+        title=comparison.title,
+        goal=comparison.goal,
+    )
     async with AsyncExitStack() as stack:
-        generators = [await _started(server, prefix, stack, told) for server in servers]
-        for figure in figures:
-            for server, generator in zip(servers, generators, strict=True):
+        # Two of the servers may be one node: their people have other names.
+        prefixes = [f"{prefix}{letter}" for letter in ascii_lowercase]
+        generators = [await started(server, own, stack, told) for server, own in zip(servers, prefixes, strict=False)]
+        for figure in results.figures:
+            asked = list(zip(comparison.asked(figure, servers), comparison.asked(figure, generators), strict=True))
+            for server, generator in asked:
                 row = results.rows[figure.key, server.name] = Row()
                 row.ramp += await figure.prepare(generator, plan, _progress(server.name, figure.title, told))
                 told.done()
             for number in range(plan.rounds):
-                for server, generator in zip(servers, generators, strict=True):
+                for server, generator in asked:
                     told.doing(f"{figure.title}, round {number + 1} of {plan.rounds}, {server.name}")
                     measured = await figure.measure(generator, plan, _progress(server.name, figure.title, told))
                     results.rows[figure.key, server.name].rounds.append(measured)
                     told.done()
         for server in servers:
             results.settings[server.name] = await server.settings()
-    await _measure_ceiling(ceiling, results, QUICK, prefix, told)
     return results
 
 
-async def _measure_ceiling(ceiling: Server, results: Results, plan: Plan, prefix: str, told: Listener) -> None:
+async def measure_ceiling(ceiling: Server, results: Results, plan: Plan, prefix: str, told: Listener) -> None:
+    """What the load generator itself can do, once for each figure that `ceiling` can be asked for.
+
+    Raises: LoadFailed, NotStarted.
+    """
     async with AsyncExitStack() as stack:
-        generator = await _started(ceiling, prefix, stack, told)
+        generator = await started(ceiling, prefix, stack, told)
         for figure in results.figures:
             if not figure.has_ceiling:
                 continue
@@ -67,7 +105,8 @@ async def _measure_ceiling(ceiling: Server, results: Results, plan: Plan, prefix
             told.done()
 
 
-async def _started(server: Server, prefix: str, stack: AsyncExitStack, told: Listener) -> Generator:
+async def started(server: Server, prefix: str, stack: AsyncExitStack, told: Listener) -> Generator:
+    """A load generator for `server`, which `stack` stops with it. Raises: NotStarted."""
     told.doing(f"starting {server.name}")
     stack.push_async_callback(server.stop)
     target = await server.start()

@@ -44,6 +44,10 @@ class Figure(Protocol):
         """What the row must reach; None for one that stands there to be compared."""
 
     @property
+    def has_peer(self) -> bool:
+        """Whether the peer is asked for the same."""
+
+    @property
     def has_ceiling(self) -> bool:
         """Whether the pretended server can be asked for the same, so that the load generator meets its own limit."""
 

@@ -18,6 +18,7 @@ class Chat:
     key = "chat"
     unit = KEPT_UP
     goal = Times(50, 200)
+    has_peer = True
     has_ceiling = True
 
     def __init__(self, groups: int) -> None:

@@ -14,6 +14,7 @@ class Joins:
     key = "joins"
     unit = PER_SECOND
     goal = Times(20, 50)
+    has_peer = True
     has_ceiling = True
 
     def __init__(self, rooms: int, group: int, at_once: int) -> None:
@@ -38,6 +39,7 @@ class Logins:
     key = "logins"
     unit = PER_SECOND
     goal = Times(2)
+    has_peer = True
     has_ceiling = True
 
     def __init__(self, people: int, at_once: int) -> None:

@@ -35,6 +35,7 @@ class InitialSync:
     key = "initial-sync"
     unit = MILLISECONDS
     goal = Times(20, 50)
+    has_peer = True
     has_ceiling = True
 
     def __init__(self, world: ManyRooms) -> None:
@@ -58,6 +59,7 @@ class InitialSyncAfterRestart:
     key = "initial-sync-restart"
     unit = MILLISECONDS
     goal = Times(5, 15)
+    has_peer = True
     has_ceiling = False
 
     def __init__(self, world: ManyRooms) -> None:
@@ -80,6 +82,7 @@ class Pages:
     key = "pages"
     unit = PER_SECOND
     goal = Times(5, 10)
+    has_peer = True
     has_ceiling = True
 
     def __init__(self, rooms: int, pages: int, at_once: int) -> None:

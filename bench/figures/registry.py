@@ -8,6 +8,7 @@ from bench.figures.chat import Chat
 from bench.figures.entering import Joins, Logins
 from bench.figures.reading import InitialSync, InitialSyncAfterRestart, ManyRooms, Pages
 from bench.figures.sending import Deliveries, FanOut, Sends, WaitingRoom
+from bench.figures.waiting import Waiting
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,39 @@ class Sizes:
     """Of a hundred events, of each room that is paged through."""
     joined_rooms: int
     """Public rooms that accounts join."""
+    waiting: tuple[int, ...]
+    """Clients that only wait."""
+    accounts: int
+    events: int
+    """Of the past that is there when all is measured again."""
 
 
-FULL = Sizes(at_once=64, rooms=20, members=(200, 1_000), groups=20, synced_rooms=100, pages=20, joined_rooms=20)
-SMALL = Sizes(at_once=64, rooms=20, members=(50,), groups=5, synced_rooms=20, pages=5, joined_rooms=5)
+FULL = Sizes(
+    at_once=64,
+    rooms=20,
+    members=(200, 1_000),
+    groups=20,
+    synced_rooms=100,
+    pages=20,
+    joined_rooms=20,
+    waiting=(2_000, 10_000),
+    accounts=100_000,
+    events=1_000_000,
+)
+SMALL = Sizes(
+    at_once=64,
+    rooms=20,
+    members=(50,),
+    groups=5,
+    synced_rooms=20,
+    pages=5,
+    joined_rooms=5,
+    waiting=(200,),
+    accounts=1_000,
+    events=20_000,
+)
+PEER_WAITING_MAX = 2_000
+"""To register and join more clients takes the peer a quarter of an hour."""
 SYNCED_EVENTS = 20
 PAGED_ROOMS = 4
 JOINERS = 24
@@ -62,4 +92,5 @@ REGISTRY: dict[str, Callable[[Sizes], list[Figure]]] = {
     "pages": lambda sizes: [Pages(PAGED_ROOMS, sizes.pages, AT_ONCE)],
     "joins": lambda sizes: [Joins(sizes.joined_rooms, JOINERS, AT_ONCE)],
     "logins": lambda _: [Logins(LOGGING_IN, AT_ONCE)],
+    "waiting": lambda sizes: [Waiting(clients, has_peer=clients <= PEER_WAITING_MAX) for clients in sizes.waiting],
 }

@@ -13,6 +13,7 @@ class Sends:
     key = "sends"
     unit = PER_SECOND
     goal = Times(50, 100)
+    has_peer = True
     has_ceiling = True
 
     def __init__(self, at_once: int, rooms: int) -> None:
@@ -52,6 +53,7 @@ class FanOut:
 
     unit = PER_SECOND
     goal = None
+    has_peer = True
     has_ceiling = True
 
     def __init__(self, room: WaitingRoom) -> None:
@@ -72,6 +74,7 @@ class Deliveries:
 
     unit = PER_SECOND
     goal = Times(15, 30, p99_ms_aimed_at=100)
+    has_peer = True
     has_ceiling = True
 
     def __init__(self, room: WaitingRoom) -> None:

@@ -1,4 +1,4 @@
-"""What a figure is counted in: a rate, or a time."""
+"""What a figure is counted in: a rate, a time, or memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,3 +23,5 @@ class Unit:
 PER_SECOND = Unit("per second", lambda measured: measured.result.rate)
 MILLISECONDS = Unit("ms", lambda measured: measured.result.p50_ms, less_is_better=True)
 """The usual time of one operation."""
+KIB_EACH = Unit("KiB each", lambda measured: measured.memory_bytes / 1024, less_is_better=True)
+"""What the memory of the server's own process grew by, for each of those who were counted."""

@@ -10,6 +10,7 @@ import msgspec
 import uvloop
 
 from bench.load import chat
+from bench.load.across import Across
 from bench.load.commands import (
     Began,
     Closed,
@@ -17,11 +18,14 @@ from bench.load.commands import (
     Done,
     Ended,
     Failed,
+    Fill,
     HoldChat,
     LogIn,
     MeasureDeliveries,
     MeasureSends,
+    MeasureWaiting,
     MeasureWorld,
+    PrepareAcross,
     PrepareChat,
     PrepareDeliveries,
     PrepareFirstSyncs,
@@ -29,6 +33,7 @@ from bench.load.commands import (
     PrepareLogins,
     PreparePages,
     PrepareSends,
+    PrepareWaiting,
     Progressed,
     RampDeliveries,
     Report,
@@ -37,10 +42,12 @@ from bench.load.commands import (
 )
 from bench.load.deliveries import Deliveries, Lost
 from bench.load.entering import Joins, Logins, NobodyLeft
+from bench.load.filling import Filling
 from bench.load.groups import Groups
 from bench.load.matrix import Target
 from bench.load.reading import FirstSyncs, Pages
 from bench.load.sends import Sends
+from bench.load.waiting import Waiting
 from bench.load.window import Marks, Result
 from bench.load.wire import Refused
 
@@ -62,6 +69,7 @@ class Generator:
         self._sends: Sends | None = None
         self._deliveries: dict[int, Deliveries] = {}
         self._groups: Groups | None = None
+        self._waiting: dict[int, Waiting] = {}
         self._first_syncs: FirstSyncs | None = None
         self._worlds: dict[World, Measurable] = {}
 
@@ -105,6 +113,17 @@ class Generator:
             case HoldChat(rate, seconds):
                 assert self._groups is not None, "the groups are there before they are measured"
                 await chat.hold(self._groups, rate, seconds, REPORTS)
+            case PrepareWaiting(clients, guests):
+                prefix = f"{self._prefix}w{clients}x"
+                self._waiting[clients] = await Waiting.prepare(self._target, prefix, clients, guests, progressed)
+            case MeasureWaiting(clients):
+                await self._waiting[clients].measure(REPORTS)
+            case PrepareAcross(places, rooms, at_once, readers):
+                self._worlds[World.ACROSS] = await Across.prepare(
+                    self._target, f"{self._prefix}a", places, rooms, at_once, readers, progressed
+                )
+            case Fill(accounts, events):
+                await Filling(self._target, self._prefix, accounts, events, progressed).run()
             case MeasureWorld(world, seconds):
                 await self._worlds[world].measure(seconds, REPORTS)
         return Done()

@@ -92,6 +92,41 @@ class HoldChat(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
+class PrepareWaiting(msgspec.Struct, frozen=True, tag=True):
+    """Make `clients` accounts that will wait, and `guests` that do before them."""
+
+    clients: int
+    guests: int
+
+
+class MeasureWaiting(msgspec.Struct, frozen=True, tag=True):
+    clients: int
+
+
+class Places(msgspec.Struct, frozen=True):
+    """On which of a node's ports people register, which says in which region they are at home."""
+
+    senders: int
+    rooms: int
+    readers: int
+
+
+class PrepareAcross(msgspec.Struct, frozen=True, tag=True):
+    """Make `rooms` rooms, `at_once` accounts who send into them, and `readers` in each who only wait."""
+
+    places: Places
+    rooms: int
+    at_once: int
+    readers: int
+
+
+class Fill(msgspec.Struct, frozen=True, tag=True):
+    """Make `accounts` accounts in small rooms, and about `events` events. There is nothing to measure in it."""
+
+    accounts: int
+    events: int
+
+
 class World(StrEnum):
     """What has a world of its own and is measured by a closed loop."""
 
@@ -99,6 +134,7 @@ class World(StrEnum):
     PAGES = "pages"
     JOINS = "joins"
     LOGINS = "logins"
+    ACROSS = "across"
 
 
 class MeasureWorld(msgspec.Struct, frozen=True, tag=True):
@@ -121,6 +157,10 @@ Command = (
     | SearchChat
     | HoldChat
     | MeasureWorld
+    | PrepareWaiting
+    | MeasureWaiting
+    | PrepareAcross
+    | Fill
 )
 
 

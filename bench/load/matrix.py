@@ -54,6 +54,7 @@ class Content(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True):
     type: str
     content: Content
+    event_id: str = ""
 
 
 class Timeline(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ that would be mistaken for saturation.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from itertools import count
 from time import perf_counter
 
@@ -13,6 +14,14 @@ from bench.load.matrix import Account, Progress, SendRequest, Target
 from bench.load.window import Marks, Window
 
 DRAIN_S = 30.0
+
+Check = Callable[[list[str]], Awaitable[tuple[int, int]]]
+"""Given the ids of all events that were sent, says how many deliveries of them are missing, and how many came twice."""
+
+
+async def unread(events: list[str]) -> tuple[int, int]:
+    """Nobody waits for what is sent."""
+    return 0, 0
 
 
 class Sends:
@@ -33,8 +42,8 @@ class Sends:
         await matrix.joins(target, senders[rooms:], progress)
         return cls(target, senders)
 
-    async def measure(self, warm_s: float, seconds: float, marks: Marks) -> None:
-        """Send for `warm_s`, count what is answered during `seconds`, and let the rest be answered.
+    async def measure(self, warm_s: float, seconds: float, marks: Marks, check: Check = unread) -> None:
+        """Send for `warm_s`, count what is answered during `seconds`, let the rest be answered, and `check` all of it.
 
         An error is a status other than 200, a lost connection, an event id seen before, or a request that is not
         answered within DRAIN_S of the end.
@@ -58,7 +67,10 @@ class Sends:
         finally:
             for connection in connections:
                 connection.close()
-        marks.ended(window.result(errors=run.errors + run.repeated_ids()))
+        events = run.events()
+        missing, duplicates = await check(events)
+        repeated = len(events) - len(set(events))
+        marks.ended(window.result(errors=run.errors + repeated, missing=missing, duplicates=duplicates))
 
 
 class _Run:
@@ -104,7 +116,6 @@ class _Run:
         self._stopping = True
         self.window = None
 
-    def repeated_ids(self) -> int:
-        """How many answers named an event that an earlier answer had named."""
-        ids = {matrix.SENT.decode(answer).event_id for answer in self._answers}
-        return len(self._answers) - len(ids)
+    def events(self) -> list[str]:
+        """The ids of all events that were sent, as they were answered."""
+        return [matrix.SENT.decode(answer).event_id for answer in self._answers]

@@ -1,8 +1,9 @@
 """Clients that only wait: accounts in small rooms, each in `/sync` on a connection of its own, and nothing happens.
 
 What a server keeps for each of them is its memory with all of them waiting, less what it had before they connected.
-Before that, others come, are told something and go, so that what the first clients bring about (caches, pools, the
-allocator's reserve) is there already. None of those who count has synced before, so that nothing is kept for them yet.
+Then others were waiting already, and had been told something, so that what the first clients bring about (caches,
+pools, the allocator's reserve) is not counted. They stay, since whoever goes leaves room that would be used again.
+None of those who count has synced before, so that nothing is kept for them yet.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ class Client(NamedTuple):
 
 
 class Waiting:
-    """A prepared world: `clients` who will be counted, and `guests` who come and go before."""
+    """A prepared world: `clients` who will be counted, and `guests` who wait before and meanwhile."""
 
     def __init__(
         self,
@@ -83,13 +84,15 @@ class Waiting:
         """
         guest = self._guests[0]
         [since] = await matrix.initial_syncs(self._target, [(guest.account, guest.filter_id)], _untold)
-        async with _Visit(self._target, self._guests, since) as guests:
+        async with (
+            _Visit(self._target, self._guests, since) as guests,
+            _Visit(self._target, self._clients, since) as clients,
+        ):
             await guests.enter(self._drain_s)
             await self._tell(guests)
-        await asyncio.sleep(self._calm_s)
-        marks.opened(len(self._clients))
-        began, cpu_s = perf_counter(), process_time()
-        async with _Visit(self._target, self._clients, since) as clients:
+            await asyncio.sleep(self._calm_s)
+            marks.opened(len(self._clients))
+            began, cpu_s = perf_counter(), process_time()
             await clients.enter(self._drain_s)
             await asyncio.sleep(self._calm_s)
             seconds, cpu_s = perf_counter() - began, process_time() - cpu_s

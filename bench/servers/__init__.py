@@ -5,6 +5,10 @@ from typing import Protocol
 
 from bench.load.matrix import Target
 
+OWN = "hutong"
+PEER = "synapse"
+CEILING = "ceiling"
+
 
 class Server(Protocol):
     """One server under measurement."""
@@ -24,7 +28,10 @@ class Server(Protocol):
         """Stop all that `start` started. Safe to call twice, and after a start that failed."""
 
     def roots(self) -> list[int]:
-        """The processes at the top of its trees, database included: what they use is what an operation costs."""
+        """The processes at the top of its trees, the server's own before its database's.
+
+        What they use is what an operation costs.
+        """
 
     async def settings(self) -> dict[str, str]:
         """What a reader must know to judge its figures, asked of the running server where it can be asked."""

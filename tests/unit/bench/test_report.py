@@ -13,9 +13,11 @@ from rich.console import Console
 
 from bench import report
 from bench.figures import DEFAULT
-from bench.figures.goals import Standing, Times
+from bench.figures.goals import Standing, Times, Within
+from bench.figures.reading import InitialSync, ManyRooms, Pages
 from bench.figures.sending import Sends
 from bench.figures.units import MILLISECONDS, PER_SECOND
+from bench.figures.waiting import Waiting
 from bench.generator import Measured
 from bench.load.window import Result
 from bench.machine import Meter, Usage, trees_cpu_s
@@ -31,6 +33,11 @@ GOOD = Result(
     longest_gap_ms=20.0,
     generator_cpu_s=0.1,
 )
+
+
+def grown(memory_bytes: int) -> Usage:
+    """A quiet window in which the server's memory grew by so much."""
+    return Usage(2.0, 1.0, 0.0, memory_bytes)
 
 
 def row(*operations: int, usage: Usage = QUIET) -> Row:
@@ -50,7 +57,7 @@ def results(**rows: Row) -> Results:
 def test_medians_are_compared_and_their_cost_stands_beside_them() -> None:
     found = results(hutong=row(9_000, 10_000, 11_000), synapse=row(300, 100, 200), ceiling=row(99_999))
     text = report.markdown(
-        found, {"processor": "two cores"}, DEFAULT, datetime(2026, 1, 2, tzinfo=UTC), "python -m bench"
+        found, [], {"processor": "two cores"}, DEFAULT, datetime(2026, 1, 2, tzinfo=UTC), "python -m bench"
     )
     line = (
         "| durable sends/s, 64 at once, 20 rooms | 5,000 | 5.0 / 9.0 | 100 | 100 | 5.0 / 9.0 | 5,000 | 50.0x | 50.0x "
@@ -82,6 +89,55 @@ def test_a_row_knows_what_it_has_reached(own: int, goal: Times, standing: Standi
     assert goal.standing(found.figures[0], found) is standing
     alone = results(hutong=row(own))
     assert goal.standing(alone.figures[0], alone) is Standing.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "standing"), [(8_200, Standing.SHORT), (8_192, Standing.MET), (6_144, Standing.AIM)]
+)
+def test_memory_is_held_against_what_a_client_may_take(memory_bytes: int, standing: Standing) -> None:
+    figure = Waiting(200, has_peer=False)
+    window = Measured(GOOD, grown(memory_bytes * GOOD.operations))
+    found = Results([figure], ["hutong", "synapse"], {(figure.key, "hutong"): Row([window])})
+    assert found.standing(figure) is standing
+    text = report.markdown(found, [], {}, DEFAULT, datetime(2026, 1, 2, tzinfo=UTC), "python -m bench")
+    size = report.number(memory_bytes / 1024)
+    assert f"| {size} KiB each | 5.0 / 9.0 | 5,000 | no peer | - | - | - | - | at most 8 | 6 | {standing} |" in text
+
+
+def test_another_comparison_has_one_row_in_the_main_table_and_a_table_of_its_own() -> None:
+    sends, pages = Sends(at_once=64, rooms=20), Pages(rooms=4, pages=20, at_once=8)
+    part = Results(
+        [sends, pages],
+        ["new", "old"],
+        {
+            (sends.key, "new"): row(1_000),
+            (sends.key, "old"): row(1_100),
+            (pages.key, "new"): row(1_000),
+            (pages.key, "old"): row(790),
+        },
+        own="old",
+        peer="new",
+        title="all of these again",
+        goal=Within(0.2),
+    )
+    main = results(hutong=row(10_000), synapse=row(100))
+    text = report.markdown(main, [part], {}, DEFAULT, datetime(2026, 1, 2, tzinfo=UTC), "python -m bench")
+    worst = "| worst: pages | - | - | no peer | - | - | 0.79x | 0.79x | within 20% of new | - | short |"
+    assert f"| all of these again {worst}" in text
+    assert "## All of these again" in text
+    assert "| durable sends/s, 64 at once, 20 rooms | 500 |" in text
+    assert [part.standing(figure) for figure in part.figures] == [Standing.MET, Standing.SHORT]
+
+
+def test_within_a_share_is_so_much_less_of_a_rate_and_so_much_more_of_a_time() -> None:
+    sync = InitialSync(ManyRooms(100, 20))
+    for ms, standing in ((5.99, Standing.MET), (6.01, Standing.SHORT)):
+        new, old = (Row([Measured(replace(GOOD, p50_ms=each), QUIET)]) for each in (5.0, ms))
+        rows = {(sync.key, "new"): new, (sync.key, "old"): old}
+        found = Results([sync], ["new", "old"], rows, own="old", peer="new", goal=Within(0.2))
+        assert found.standing(sync) is standing
+    alone = Results([sync], ["old"], rows, own="old", peer="none", goal=Within(0.2))
+    assert alone.standing(sync) is Standing.UNKNOWN
 
 
 def test_of_two_times_the_shorter_is_the_better() -> None:
@@ -139,6 +195,13 @@ def test_what_the_benchmark_itself_uses_is_no_load_of_others() -> None:
     usage = meter.close()
     assert usage.server_cpu_s == 0
     assert usage.others_cpu_s >= 0
+
+
+def test_memory_is_that_of_the_first_process_alone() -> None:
+    meter = Meter(roots=[os.getpid()], own=[])
+    meter.open()
+    block = bytearray(os.urandom(1 << 20)) * 32
+    assert meter.close().memory_bytes >= len(block) * 0.9
 
 
 def test_a_terminal_of_eighty_columns_shows_every_figure() -> None:

@@ -40,10 +40,10 @@ async def measured(faults: Callable[[int, bytes], bytes] | None = None, *, drain
         return kept
 
 
-async def test_memory_is_read_before_anybody_comes_and_when_all_wait() -> None:
+async def test_memory_is_read_while_the_guests_wait_and_when_all_do() -> None:
     kept = await measured()
     assert kept.heard == [f"opened {CLIENTS}", "closed", "ended"]
-    assert kept.waiting == [0, CLIENTS]
+    assert kept.waiting == [GUESTS, GUESTS + CLIENTS]
     [result] = kept.results
     assert result.operations == CLIENTS
     assert (result.missing, result.duplicates, result.errors) == (0, 0, 0)
@@ -56,7 +56,7 @@ async def test_they_can_come_again() -> None:
         kept = Watching(trivial)
         for _ in range(2):
             await waiting.measure(kept)
-        assert kept.waiting == [0, CLIENTS] * 2
+        assert kept.waiting == [GUESTS, GUESTS + CLIENTS] * 2
         assert [(result.missing, result.duplicates, result.errors) for result in kept.results] == [(0, 0, 0)] * 2
 
 
