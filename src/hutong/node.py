@@ -242,8 +242,8 @@ class Node:
         # Receipts, typing, sync.
         sync_reads = SyncReads(database.pool)
         receipts = Receipts(
-            access=access, writer=cell.writer, view=cell.view, reads=cell.reads, link=cell.link, home=cell.home,
-            markers=sync_reads.marker, now=lambda: cell.minute,
+            access=access, writer=cell.writer, view=cell.view, reads=cell.reads, tail=cell.tail, link=cell.link,
+            home=cell.home, markers=sync_reads.marker, now=lambda: cell.minute,
         )  # fmt: skip
         board = TypingBoard(asyncio.get_running_loop(), cell.tail.nudge)
         typing = TypingNotices(

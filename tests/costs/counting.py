@@ -77,7 +77,7 @@ class Costs:
     """What crossed between cells, both ways."""
     lines_in: Counter[str] = field(default_factory=Counter)
     """Lines of the package that were run on the loop, by function: work that neither a statement nor a call shows. With
-    `trace`.
+    `trace`; without what timers do, since they go off when they like.
     """
 
     @property
@@ -216,15 +216,33 @@ def _count_links(node: Node, costs: Costs, undo: AsyncExitStack) -> None:
 
 
 def _tracer(costs: Costs) -> Callable[[FrameType, str, Any], Any]:
+    aside = False
+
     def on_line(frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":
             costs.lines_in[f"{frame.f_code.co_filename[len(_SOURCE) + 1 :]} {frame.f_code.co_qualname}"] += 1
         return on_line
 
+    def on_end(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal aside
+        aside = event != "return"
+        return on_end
+
     def on_call(frame: FrameType, event: str, argument: Any) -> Any:
-        return on_line if frame.f_code.co_filename.startswith(_SOURCE) else None
+        nonlocal aside
+        if aside or not frame.f_code.co_filename.startswith(_SOURCE):
+            return None
+        aside = _is_timer(frame.f_back)
+        return on_end if aside else on_line
 
     return on_call
+
+
+def _is_timer(frame: FrameType | None) -> bool:
+    """Whether the loop calls because a time has come, and not because something has happened."""
+    if frame is None or frame.f_code is not asyncio.Handle._run.__code__:
+        return False
+    return isinstance(frame.f_locals["self"], asyncio.TimerHandle)
 
 
 async def _rows(node: Node) -> Counter[str]:

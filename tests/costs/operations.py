@@ -142,7 +142,7 @@ OPERATIONS: dict[str, tuple[Operation, Budget]] = {
             calls={"sealed": 1}, links={"append": 1, "push": 1},
         ),
     ),
-    "receipt": (receipt, Budget(reads=1, commits=1, rows={"receipts": 1, "log": 1})),
+    "receipt": (receipt, Budget(commits=1, rows={"receipts": 1, "log": 1})),
     "typing": (typing, Budget(calls={"looks": 1, "assembled": 1})),
     "look in vain": (look_in_vain, Budget()),
     "page": (page, Budget(reads=3)),
@@ -171,4 +171,7 @@ async def measure(node: Node, scene: Scene, name: str) -> Costs:
     for _ in range(MEASURED):
         end_idle_sessions(node)
         runs.append(await operation(node, scene, partial(counted, node, trace=True)))
-    return min(runs, key=lambda costs: costs.lines)
+    least = runs[-1]
+    for costs in runs:  # what one run has and another has not, is something else that happened meanwhile
+        least.lines_in &= costs.lines_in
+    return least

@@ -96,7 +96,9 @@ ACCOUNT_DATA = Table(
 RECEIPTS = Table(
     "receipts",
     key="room, ref, rtype, thread",
+    # Moved in place, again and again.
     envelope="room int8, ref int8, rtype int2, thread int8, seq int8, minute int4, pos int8",
+    fillfactor=70,
 )
 HIGHLIGHTS = Table("highlights", key="account, room, seq", derived="account int8, room int8, seq int8")
 REV = Table(

@@ -4,23 +4,29 @@ Published records, the head and the wake-ups move in one step without an await: 
 every record up to it, and nobody starts to wait between a record and its wake-up.
 """
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import TypeVar
 
 from msgspec import structs
 
-from hutong.cells.records import Event, Record
+from hutong.cells.codes import LogKind
+from hutong.cells.records import Envelope, Event, Record
 from hutong.ids import AccountNo, MemberRef, Pos, RoomNo, Seq
 
 TAIL_RECORDS_MAX = 100_000
+RIDE_S = 0.5
+"""How long receipts wait for other news of their room, with which those who wait hear of them."""
+LATEST = 100
+"""Among so many records of a room an event is looked for that somebody speaks of."""
 
 K = TypeVar("K")
 
 Waiter = Callable[[Record | None], None]
 """Called synchronously for each record of a room or account that it subscribed to, and with None for what has no place
-in the log (typing); must not block or raise."""
+in the log (typing), or has waited for RIDE_S; must not block or raise."""
 
 
 class Tail:
@@ -37,6 +43,8 @@ class Tail:
         self._by_account: dict[AccountNo, deque[Record]] = {}
         self._room_waiters: dict[RoomNo, set[Waiter]] = defaultdict(set)
         self._account_waiters: dict[AccountNo, set[Waiter]] = defaultdict(set)
+        self._riding: dict[RoomNo, asyncio.TimerHandle] = {}
+        """Rooms with receipts that nobody who waits was woken for."""
 
     def publish(self, records: Sequence[Record], head: Pos) -> None:
         """Make `records` (in order, after `head` so far) visible, then wake whoever waits for them."""
@@ -55,6 +63,23 @@ class Tail:
                 waiters = self._room_waiters.get(record.room, ())
             for waiter in tuple(waiters):
                 waiter(record)
+        self._let_ride(records)
+
+    def _let_ride(self, records: Sequence[Record]) -> None:
+        """Wake nobody for receipts alone, if something else happens in their room soon."""
+        read = {record.room for record in records if record.kind is LogKind.RECEIPTS}
+        if not read and not self._riding:
+            return
+        told = {record.room for record in records if not record.account and record.kind is not LogKind.RECEIPTS}
+        for room in told & self._riding.keys():
+            self._riding.pop(room).cancel()
+        for room in read - told - self._riding.keys():
+            if room in self._room_waiters:
+                self._riding[room] = asyncio.get_running_loop().call_later(RIDE_S, self._arrive, room)
+
+    def _arrive(self, room: RoomNo) -> None:
+        self._riding.pop(room, None)
+        self.nudge(room)
 
     def nudge(self, room: RoomNo) -> None:
         """Wake whoever watches `room` for something that has no place in the log."""
@@ -85,6 +110,13 @@ class Tail:
     def of_room(self, room: RoomNo, since: Pos) -> list[Record]:
         """The records of `room` after `since`, in order. `since` must not lie before `start`."""
         return _after(self._by_room.get(room), since)
+
+    def find(self, room: RoomNo, event_id: bytes) -> Envelope | None:
+        """The event with this id, if it is one of the latest of `room`. Cost: no more than LATEST steps."""
+        for record in islice(reversed(self._by_room.get(room, ())), LATEST):
+            if record.event is not None and record.event.env.event_id == event_id:
+                return record.event.env
+        return None
 
     def of_account(self, account: AccountNo, since: Pos) -> list[Record]:
         """The records that concern `account` alone, after `since`, in order."""

@@ -28,8 +28,10 @@ R = TypeVar("R")
 
 QUEUE_MAX = 20_000
 BATCH_OPS_MAX = 1_000
-LINGER_S = 0.075
+LINGER_S = 0.025
 """How long what comes often, and is not urgent, waits for more of its kind."""
+OFTEN_S = 0.1
+"""What moves again and again is written no more often than that."""
 COMMIT_TIMEOUT_S = 30.0
 RECONNECT_PATIENCE_S = 10.0
 LOCK_PATIENCE_S = 30.0
@@ -104,6 +106,8 @@ class Writer:
         self._connection: asyncpg.Connection[Any] | None = None
         self._queue: list[_Entry[Any]] = []
         self._lingering: dict[Hashable, _Entry[Any]] = {}
+        self._let_go: dict[Hashable, float] = {}
+        """When something with a key last stopped to linger: those of the last OFTEN_S, in this order."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -160,9 +164,9 @@ class Writer:
         return result
 
     async def submit_soon(self, op: LingeringOp[R]) -> R:
-        """Commit `op` as `submit` does, after LINGER_S, in which the last of those with its key takes the place of all.
+        """Commit `op` as `submit` does, LINGER_S later: until then the last of those with its key takes their place.
 
-        Cost: as of `submit`, once per key and LINGER_S.
+        Cost: as of `submit`, at most once per key and OFTEN_S.
         """
         self._check_open()
         await op.prepare(self._memory)
@@ -183,8 +187,15 @@ class Writer:
         return result
 
     def _linger_no_more(self) -> None:
-        self._queue.extend(self._lingering.values())
-        self._lingering = {}
+        loop = asyncio.get_running_loop()
+        now, let_go = loop.time(), self._let_go
+        while let_go and next(iter(let_go.values())) <= now - OFTEN_S:
+            del let_go[next(iter(let_go))]
+        for key in [key for key in self._lingering if key not in let_go]:
+            self._queue.append(self._lingering.pop(key))
+            let_go[key] = now
+        if self._lingering:
+            loop.call_later(LINGER_S, self._linger_no_more)
         self._wake.set()
 
     def _check_open(self) -> None:

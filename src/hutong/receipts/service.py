@@ -12,6 +12,7 @@ from hutong.cells.markers import MarkRead
 from hutong.cells.messages import EventById
 from hutong.cells.reads import Reads
 from hutong.cells.records import Envelope
+from hutong.cells.tail import Tail
 from hutong.cells.view import RoomInfo, View
 from hutong.cells.writer import Writer
 from hutong.errors import BadParam, RegionAway
@@ -34,6 +35,7 @@ class Receipts:
     writer: Writer
     view: View
     reads: Reads
+    tail: Tail
     link: Link
     home: Home
     markers: Callable[[RoomNo, MemberRef, ReceiptType], Awaitable[bytes | None]]
@@ -48,7 +50,7 @@ class Receipts:
         Durable when this returns, and heard of in the whole room as soon as its home can be reached.
         Raises: Forbidden (403) for who is not in the room; BadParam (400) naming the type, event or thread; RegionAway
             when only the room's home, which is away, knows the event.
-        Cost: a share of a group commit, LINGER_S later.
+        Cost: a share of a group commit, LINGER_S later; a statement when the event is none of the latest.
         """
         if type not in TYPES:
             raise BadParam("receiptType", f"is none of {', '.join(TYPES)}")
@@ -88,8 +90,10 @@ class Receipts:
         raw = event_id_bytes(event_id)
         if raw is None:
             raise BadParam(field, _NO_EVENT)
-        event = await self.reads.event_by_id(raw)
-        envelope = event.env if event is not None else await self._event_at_home(room, raw)
+        envelope = self.tail.find(room.room, raw)
+        if envelope is None:
+            event = await self.reads.event_by_id(raw)
+            envelope = event.env if event is not None else await self._event_at_home(room, raw)
         if envelope is None or envelope.room != room.room:
             raise BadParam(field, _NO_EVENT)
         return envelope

@@ -61,6 +61,8 @@ class Session:
                 self.moved.add(record.room)
             elif not record.account:
                 self._touch(record.room, record.pos)
+                if record.kind is LogKind.RECEIPTS:
+                    return  # they ride with what comes next in their room, see `Tail`
                 if record.kind is LogKind.HEAL and record.room in self.rooms:
                     self.rooms[record.room].healed = record.pos
         for waiting in self._waiting:

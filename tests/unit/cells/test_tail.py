@@ -1,11 +1,15 @@
 """The end of the log in memory: what it holds, what it forgets, and whom it wakes."""
 
+import asyncio
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hutong.cells import tail as tail_module
 from hutong.cells.codes import LogKind
 from hutong.cells.records import Envelope, Event, Record, Words
-from hutong.cells.tail import Tail
+from hutong.cells.tail import LATEST, Tail
 from hutong.ids import AccountNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq
 from hutong.rooms.event_types import MESSAGE
 
@@ -105,3 +109,40 @@ def test_after_a_reset_nothing_before_it_is_told() -> None:
     assert (tail.head, tail.start, tail.resets) == (5, 5, 1)
     assert tail.of_room(ROOM, Pos(0)) == tail.of_account(AccountNo(7), Pos(0)) == []
     assert not tail.reaches(Pos(4))
+
+
+def receipts(pos: int, room: RoomNo = ROOM) -> Record:
+    return Record(pos=Pos(pos), kind=LogKind.RECEIPTS, room=room)
+
+
+async def test_receipts_wait_for_other_news_of_their_room_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail_module, "RIDE_S", 0.01)
+    tail, told, arrived = Tail(Pos(0)), list[Pos | None](), asyncio.Event()
+
+    def waiter(record: Record | None) -> None:
+        told.append(None if record is None else record.pos)
+        if record is None:
+            arrived.set()
+
+    tail.subscribe(waiter, [ROOM])
+    tail.publish([receipts(1)], Pos(1))
+    tail.publish([event(2)], Pos(2))
+    tail.publish([receipts(3), event(4)], Pos(4))
+    assert not tail._riding, "an event took them along"
+    tail.publish([receipts(5), event(6, OTHER), own(7, 7), receipts(8)], Pos(8))
+    assert list(tail._riding) == [ROOM], "nobody watches the other room, and what one account hears is no ride"
+    async with asyncio.timeout(5):
+        await arrived.wait()
+    assert told == [1, 2, 3, 4, 5, 8, None]
+    assert not tail._riding
+
+
+def test_an_event_is_found_among_the_latest() -> None:
+    tail = Tail(Pos(0))
+    tail.publish([event(pos) for pos in range(1, LATEST + 2)], Pos(LATEST + 1))
+    tail.publish([event(LATEST + 2, OTHER)], Pos(LATEST + 2))
+    found = tail.find(ROOM, (2).to_bytes(16, "big"))
+    assert found is not None
+    assert found.seq == 2
+    assert tail.find(ROOM, (1).to_bytes(16, "big")) is None, "it is looked for no further"
+    assert tail.find(ROOM, (LATEST + 2).to_bytes(16, "big")) is None, "it is in another room"

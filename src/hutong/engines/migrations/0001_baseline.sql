@@ -167,7 +167,7 @@ CREATE TABLE receipts (
     minute int4 NOT NULL,
     rtype int2 NOT NULL,
     PRIMARY KEY (room, ref, rtype, thread)
-);
+) WITH (fillfactor = 70);
 
 CREATE TABLE highlights (
     account int8 NOT NULL,
