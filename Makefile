@@ -15,7 +15,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.product ## serve the three-region demo on http://localhost:8008 (PORT=, DATA=)
-	@exec $(BIN)/hutong serve --data $(DATA) --port $(PORT)
+	@exec $(BIN)/hutong serve --data "$(DATA)" --port "$(PORT)"
 
 test: .venv/.dev ## run every test (PYTEST= arguments for pytest)
 	@$(BIN)/pytest $(PYTEST)

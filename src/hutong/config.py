@@ -18,6 +18,7 @@ __all__ = ["Cell", "Config", "ConfigError", "Limits", "Log", "Metrics", "Passwor
 
 DEMO_REGIONS = {"cn": 1, "eu": 2, "ru": 3}
 CELLS_MAX = 256
+PORT_MAX = 65_535
 REGION_NUMBER_MAX = 32_767
 _REGION_NAME = r"[a-z][a-z0-9-]{0,15}"
 _SERVER_NAME = r"[A-Za-z0-9.-]{1,230}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?"
@@ -195,7 +196,7 @@ def load(
     *,
     data: Path | None = None,
     host: str | None = None,
-    port: int | None = None,
+    port: int | str | None = None,
     region: str | None = None,
 ) -> Config:
     """Read `path` (or HUTONG_CONFIG, or nothing: the demo), then `env`, then what the command line says.
@@ -209,7 +210,7 @@ def load(
     flags = {"data": str(data) if data is not None else None, "host": host, "port": port}
     top = open_settings(path, env, {key: value for key, value in flags.items() if value is not None})
 
-    node_port = top.integer("port", 8008, 0, 65_535)
+    node_port = top.integer("port", 8008, 0, PORT_MAX)
     regions = _regions(top, node_port, serve_only=region)
     names = tuple(region.name for region in regions)
     config = Config(
@@ -318,6 +319,11 @@ def _regions(top: Section, node_port: int, *, serve_only: str | None) -> tuple[R
     names = listed.names() or tuple(DEMO_REGIONS)
     if serve_only is not None and serve_only not in names:
         raise ConfigError(f'--region is "{serve_only}"; the regions are {", ".join(names)}')
+    if demo and node_port > PORT_MAX - len(names):
+        last = PORT_MAX - len(names)
+        raise top.unfit(
+            "port", f"is {node_port}; the demo also takes the {len(names)} after it: it can be 0 to {last:,}"
+        )
     regions: list[Region] = []
     taken: dict[tuple[str, object], str] = {}
     for place, name in enumerate(names, 1):
@@ -383,7 +389,12 @@ def _cells(region: Section, name: str, number: RegionNo) -> Iterator[Cell]:
 
 def _database(section: Section) -> str | None:
     dsn = section.optional_text("database")
-    if dsn is not None and urlsplit(dsn).scheme not in ("postgres", "postgresql"):
-        # Not shown: it may hold a password.
-        raise section.wrong("database", "no DSN", 'it is like "postgresql://user@host:5432/name"')
+    if dsn is not None and not dsn.startswith(("postgres://", "postgresql://")):
+        raise section.unfit("database", f'{_kind(dsn)}; it is like "postgresql://user@host:5432/name"')
     return dsn
+
+
+def _kind(dsn: str) -> str:
+    """What `dsn` is instead of one of PostgreSQL's. It is not shown: it may hold a password."""
+    scheme, sign, _ = dsn.partition("://")
+    return f"begins with {scheme}://, and hutong needs PostgreSQL" if sign and scheme.isalnum() else "is no DSN"

@@ -18,6 +18,7 @@ PREFIX = "HUTONG_"
 OTHER_VARIABLES = ("HUTONG_CONFIG", "HUTONG_TEST_", "HUTONG_BENCH_", "HUTONG_SOAK")
 """Variables, or beginnings of them, that are not settings."""
 _HEADER = re.compile(r"\s*\[(\[?)\s*([^\]]+?)\s*\]")
+_PLAIN = re.compile(r"-?[0-9.]+|true|false")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
 
 
@@ -114,23 +115,23 @@ class Section:
         if isinstance(value, str) and value.lower() in ("true", "false") and self._from_env(key):
             value = value.lower() == "true"
         if not isinstance(value, bool):
-            raise self.wrong(key, value, "it can be true or false")
+            raise self.wrong(key, value, f"{self._unquoted(key, value)}it can be true or false")
         return value
 
     def integer(self, key: str, default: int | None, low: int, high: int) -> int:
         value = self._value(key, default)
-        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value) and self._from_env(key):
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value) and not self._from_file(key):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise self.wrong(key, value, f"it can be {low:,} to {high:,}")
+            raise self.wrong(key, value, f"{self._unquoted(key, value)}it can be {low:,} to {high:,}")
         return value
 
     def number(self, key: str, default: float, low: float, high: float) -> float:
         value = self._value(key, default)
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?", value) and self._from_env(key):
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?", value) and not self._from_file(key):
             value = float(value)
         if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-            raise self.wrong(key, value, f"it can be {low:,} to {high:,}")
+            raise self.wrong(key, value, f"{self._unquoted(key, value)}it can be {low:,} to {high:,}")
         return float(value)
 
     def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -156,8 +157,7 @@ class Section:
     def path(self, key: str, default: Path) -> Path:
         """A path in the file counts from the file's folder, any other from where the command is run."""
         value = Path(self.text(key, str(default)))
-        in_file = key in self._table and not self._from_env(key) and key not in self._flags
-        if in_file and self._sources.file is not None:
+        if self._from_file(key) and self._sources.file is not None:
             return self._sources.file.absolute().parent / value
         return value.absolute()
 
@@ -174,15 +174,26 @@ class Section:
 
     def wrong(self, key: str, value: object, valid: str) -> ConfigError:
         """The error to raise when `key` is `value`, and `valid` says what it could be."""
-        shown = _shown(value)
-        if key in self._flags:
-            return ConfigError(f"--{key} is {shown}; {valid}. Nothing was started.")
-        if self._from_env(key):
-            return ConfigError(f"{self._variable(key)} is {shown}; {valid}. Nothing was started.")
         path = self._join(key)
-        if value is None:
+        if value is None and key not in self._flags and not self._from_env(key):
             return ConfigError(f"{self._sources.where(self._path)}{path} is missing; {valid}. Nothing was started.")
-        return ConfigError(f"{self._sources.where(path)}{path} is {shown}; {valid}. Nothing was started.")
+        return self.unfit(key, f"is {_shown(value)}; {valid}")
+
+    def unfit(self, key: str, why: str) -> ConfigError:
+        """The same, without the value: `why` is said of `key`, wherever it was given."""
+        if key in self._flags:
+            name = f"--{key}"
+        elif self._from_env(key):
+            name = self._variable(key)
+        else:
+            path = self._join(key)
+            name = f"{self._sources.where(path)}{path}"
+        return ConfigError(f"{name} {why}. Nothing was started.")
+
+    def _unquoted(self, key: str, value: object) -> str:
+        """A hint for the file, where a text is no number, though it looks like one."""
+        quoted = self._from_file(key) and isinstance(value, str)
+        return "write it without quotes; " if quoted and _PLAIN.fullmatch(str(value)) else ""
 
     def check_name(self, key: str, pattern: str, valid: str) -> None:
         """Refuse a key of the operator's own choice that does not match."""
@@ -222,6 +233,9 @@ class Section:
 
     def _from_env(self, key: str) -> bool:
         return key not in self._flags and self._variable(key) in self._sources.env
+
+    def _from_file(self, key: str) -> bool:
+        return key in self._table and key not in self._flags and self._variable(key) not in self._sources.env
 
     def _ask(self, key: str) -> str:
         path = self._join(key)

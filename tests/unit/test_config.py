@@ -151,6 +151,8 @@ def test_everything_at_rest_for_a_region_is_under_its_folder(tmp_path: Path) -> 
     [
         ('"closed"', '"shut"', ' line 2: registration is "shut"; it can be "open" or "closed". Nothing was started.'),
         ("port = 8100", "port = 81000", " line 7: regions.eu.port is 81000; it can be 0 to 65,535."),
+        ("port = 8100", 'port = "8100"', ' regions.eu.port is "8100"; write it without quotes; it can be 0 to 65,535.'),
+        ("port = 8100", 'port = "x"', ' regions.eu.port is "x"; it can be 0 to 65,535.'),
         ("port = 8100", "prot = 8100", " line 7: there is no setting regions.eu.prot; did you mean regions.eu.port?"),
         ("number = 7\n", "", " line 4: regions.eu.number is missing; it can be 1 to 32,767."),
         ("number = 7", "number = 3", " line 11: regions.cn.number is 3; that is number of region eu already."),
@@ -169,6 +171,8 @@ def test_everything_at_rest_for_a_region_is_under_its_folder(tmp_path: Path) -> 
             " line 4: regions.EU: a name here is small letters, digits and -, at most 16, no",
         ),
         ("postgresql://hutong:secret@", "mysql://hutong:secret@", ' it is like "postgresql://user@host:5432/name".'),
+        ("postgresql://hutong:", "mysql://hutong:", " begins with mysql://, and hutong needs PostgreSQL; it is like"),
+        ("postgresql://hutong:", "hutong:", " regions.eu.database is no DSN; it is like"),
         ('"store"', "store", ": is not TOML: "),
     ],
 )
@@ -184,6 +188,7 @@ def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path: Path, old: str, 
 @pytest.mark.parametrize(
     ("env", "message"),
     [
+        ({"HUTONG_PORT": "65533"}, "HUTONG_PORT is 65533; the demo also takes the 3 after it: it can be 0 to 65,532."),
         ({"HUTONG_PORT": "eighty"}, 'HUTONG_PORT is "eighty"; it can be 0 to 65,535. Nothing was started.'),
         (
             {"HUTONG_LIMIT_ENABLED": "true"},

@@ -20,7 +20,9 @@ from hutong.commands.common import (
     where_the_data_is,
 )
 from hutong.commands.control import Operation, Refused, ask
+from hutong.commands.folder import regions_in
 from hutong.config import Config
+from hutong.engines.node_lock import holder
 
 if TYPE_CHECKING:
     from hutong.ids import AccountNo, CellNo
@@ -47,7 +49,7 @@ def account() -> None:
 @operator_errors
 def list_accounts(data: Path | None, config_file: Path | None, region: str | None, as_json: bool) -> None:
     """Show who has an account, and in which state it is."""
-    config = load(config_file, data)
+    config = _node(config_file, data)
     report = _ask(config, "account list", region=region and region_of(config, region).name)
     if as_json:
         print_json(report)
@@ -66,7 +68,7 @@ def create(
     data: Path | None, config_file: Path | None, name: str, region: str | None, password_stdin: bool, as_json: bool
 ) -> None:
     """Make an account for NAME, also where registration is closed."""
-    config = load(config_file, data)
+    config = _node(config_file, data)
     home = region_of(config, region or config.default_region)
     report = _ask(config, "account create", name=name, region=home.name, password=_password(from_stdin=password_stdin))
     if as_json:
@@ -83,7 +85,7 @@ def create(
 @operator_errors
 def password(data: Path | None, config_file: Path | None, user_id: str, password_stdin: bool, as_json: bool) -> None:
     """Give USER_ID a new password and log every device out."""
-    config = load(config_file, data)
+    config = _node(config_file, data)
     report = _ask(config, "account password", user_id=user_id, password=_password(from_stdin=password_stdin))
     if as_json:
         print_json(report)
@@ -112,7 +114,7 @@ def deactivate(data: Path | None, config_file: Path | None, user_id: str, yes: b
 @operator_errors
 def erase(data: Path | None, config_file: Path | None, user_id: str, yes: bool, as_json: bool) -> None:
     """Erase USER_ID: leave every room, delete every word, and destroy the key, so that no backup opens them."""
-    question = f"Erase {user_id}? What they wrote cannot be read any more, not from a backup either"
+    question = f"Erase {user_id}, so that nobody can read what they wrote any more, not from a backup either?"
     _away(data, config_file, user_id, "account erase", question, "is erased", yes, as_json)
 
 
@@ -120,7 +122,7 @@ def _away(
     data: Path | None, config_file: Path | None, user_id: str, operation: str, question: str, done: str,
     yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    config = load(config_file, data)
+    config = _node(config_file, data)
     if not yes:
         click.confirm(question, abort=True, err=True)
     report = _ask(config, operation, user_id=user_id)
@@ -130,9 +132,19 @@ def _away(
         click.echo(f"{user_id} {done}.")
 
 
+def _node(config_file: Path | None, data: Path | None) -> Config:
+    """The configuration, of a node that is there: before anything is asked. Raises: ConfigError, Failed."""
+    config = load(config_file, data)
+    if holder(config.data) is None:
+        regions_in(config)
+    return config
+
+
 def _password(*, from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        raise Failed("there is no terminal to ask for the password on; pass it to --password-stdin")
     text: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return text
 
@@ -160,6 +172,8 @@ async def _list(node: "Node", arguments: Mapping[str, Any]) -> list[dict[str, An
 
 async def _create(node: "Node", arguments: Mapping[str, Any]) -> dict[str, Any]:
     region = node.config.region(arguments["region"])
+    if not region.local:
+        raise Refused(f"region {region.name} has no accounts in {node.config.data}: `hutong serve` makes it")
     first = node.services[region.cells[0].number].accounts
     cell = region.cell_of(first.bucket(await first.available(arguments["name"])))
     accounts = node.services[cell.number].accounts

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from hutong.commands.common import Failed, as_json_option, console, load, operator_errors, print_json, where_the_data_is
 from hutong.commands.databases import databases
+from hutong.commands.folder import nothing_in
 from hutong.config import Config
 from hutong.engines.postgres import EmbeddedPostgres
 from hutong.residency import service
@@ -120,7 +121,7 @@ async def _audit(config: Config, pgdata: dict[str, Path], given: list[bytes]) ->
     if away := pgdata.keys() - {region.name for region in here}:
         raise Failed(f"--pgdata {min(away)}: nothing of this region is in {config.data}: its keys are to be there")
     if not here:
-        raise Failed(f"no region of the configuration has anything in {config.data}; give --data the node's folder")
+        raise Failed(nothing_in(config.data))
     async with AsyncExitStack() as stack:
         dsns: dict[int, str] = dict(
             await stack.enter_async_context(databases(config, [region.name for region in here]))

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hutong.commands.folder import regions_in
 from hutong.config import Config, Metrics
 from hutong.engines.node_lock import holder
 from hutong.errors import MatrixError
@@ -65,14 +66,17 @@ async def control(node: "Node", config: Config, operations: Mapping[str, Operati
 async def ask(config: Config, operation: str, operations: Mapping[str, Operation], **arguments: Any) -> Any:
     """Have `operation` done by the node that runs on `config.data`, or by one that is started for it.
 
-    Raises: Refused, and what starting a node raises.
+    Raises: Failed when the data folder is no node's, Refused, and what starting a node raises.
     """
     asked = {"operation": operation, "arguments": arguments}
     if holder(config.data) is None:
+        made = regions_in(config)
         from hutong.node import start
 
-        # On any free ports: nobody is to find it.
-        quiet = tuple(dataclasses.replace(region, port=None) for region in config.regions)
+        # On any free ports: nobody is to find it. What has not been served here yet is not made for a command.
+        quiet = tuple(
+            dataclasses.replace(region, port=None, local=region.local and region in made) for region in config.regions
+        )
         node = await start(dataclasses.replace(config, host="127.0.0.1", port=0, regions=quiet, metrics=Metrics()))
         try:
             reply = await _done(node, operations, asked)

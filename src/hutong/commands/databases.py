@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 
 from hutong.commands.common import Failed
+from hutong.commands.folder import regions_in
 from hutong.config import Cell, Config
 from hutong.engines.node_lock import NodeLock, holder
 from hutong.engines.postgres import EmbeddedPostgres
@@ -18,13 +19,13 @@ async def databases(config: Config, regions: list[str], *, alone: bool = False) 
 
     While a node runs on the data folder its clusters are used as they are; otherwise they are started here, under the
     node's lock. `alone`: no node may be running.
-    Raises: DataInUse, EngineFailed, EngineMissing; Failed when a region has no cluster yet.
+    Raises: DataInUse, EngineFailed, EngineMissing; Failed when the data folder is no node's, or a region has no
+        cluster yet.
     """
     async with AsyncExitStack() as stack:
         beside = not alone and holder(config.data) is not None
         if not beside:
-            if not config.data.is_dir():
-                raise Failed(f"there is no data in {config.data}; give --data the folder of the node")
+            regions_in(config)
             stack.callback(NodeLock.acquire(config.data, 0).release)
         found: dict[int, str] = {}
         for name in regions:

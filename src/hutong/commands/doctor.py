@@ -61,10 +61,10 @@ class Check:
 
 @click.command(epilog=EXAMPLES)
 @where_the_data_is
-@click.option("--port", type=click.IntRange(0, 65_535), help="The port that the node is to serve on.")
+@click.option("--port", metavar="N", help="The port that the node is to serve on.")
 @as_json_option
 @operator_errors
-def doctor(data: Path | None, config_file: Path | None, port: int | None, as_json: bool) -> None:
+def doctor(data: Path | None, config_file: Path | None, port: str | None, as_json: bool) -> None:
     """Look for what is wrong with this installation. Exit status 1 when something is."""
     config = load(config_file, data, port=port)
     checks = asyncio.run(_all(config))

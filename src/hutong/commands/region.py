@@ -28,6 +28,7 @@ from hutong.commands.common import (
     where_the_data_is,
 )
 from hutong.commands.databases import connected, databases
+from hutong.commands.folder import regions_in
 from hutong.config import Cell, Config, Region
 from hutong.engines import backup as tools
 from hutong.engines.migrations import GEN_MAX, migrations, read_rev, restored_sql
@@ -74,6 +75,7 @@ def list_regions(data: Path | None, config_file: Path | None, as_json: bool) -> 
 
 
 async def _list(config: Config) -> list[dict[str, Any]]:
+    regions_in(config)
     report = []
     for one in config.regions:
         cells = []
@@ -114,15 +116,19 @@ async def _facts(dsn: str, cell: Cell) -> dict[str, Any]:
 @where_the_data_is
 @click.argument("name", metavar="REGION")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Put it in place of a FILE that is there; that stays until this is whole.")
 @as_json_option
 @operator_errors
-def backup(data: Path | None, config_file: Path | None, name: str, file: Path, as_json: bool) -> None:
+def backup(data: Path | None, config_file: Path | None, name: str, file: Path, force: bool, as_json: bool) -> None:
     """Write the databases of REGION into FILE. The keystore is not in it: it never leaves its place.
 
     Keep FILE in the same jurisdiction. Its content is sealed; its envelopes say who wrote in which room, and when.
     """
     config = load(config_file, data)
-    report = asyncio.run(_backup(config, region_of(config, name), file))
+    one = region_of(config, name)
+    if file.exists() and not force:
+        raise Failed(f"{file} is there already: give the backup another name, or --force to replace it")
+    report = asyncio.run(_backup(config, one, file))
     if as_json:
         print_json(report)
         return
@@ -190,6 +196,7 @@ def restore(data: Path | None, config_file: Path | None, name: str, file: Path, 
     config = load(config_file, data)
     one = region_of(config, name)
     manifest = _manifest(file, one)
+    regions_in(config)
     if not yes:
         click.confirm(
             f"Replace everything in the databases of {name} with the backup of {manifest['made']}?",

@@ -18,6 +18,7 @@ from hutong import __version__, logs
 from hutong.commands.account import OPERATIONS
 from hutong.commands.common import Failed, console, load, operator_errors, where_the_data_is
 from hutong.commands.control import control
+from hutong.commands.folder import made_for_serving
 from hutong.config import Config
 from hutong.engines.process import forbid_core_dumps, raise_open_files
 
@@ -40,16 +41,16 @@ INTERRUPTED = 130
 @where_the_data_is
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    metavar="N",
     help="Serves all regions; the demo's three also have one each on the ports after it.  [default: 8008]",
 )
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
 @click.option("--region", help="Serve this region alone.")
 @operator_errors
-def serve(data: Path | None, config_file: Path | None, port: int | None, host: str | None, region: str | None) -> None:
+def serve(data: Path | None, config_file: Path | None, port: str | None, host: str | None, region: str | None) -> None:
     """Serve until stopped, by Ctrl-C or SIGTERM."""
     config = load(config_file, data, port=port, host=host, region=region)
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made_for_serving(config)
     forbid_core_dumps()
     raise_open_files()
     logs.start(config.log, ((region.name, config.logs_dir(region.name)) for region in config.local_regions))

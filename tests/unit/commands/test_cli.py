@@ -15,7 +15,13 @@ HUTONG = Path(sys.executable).with_name("hutong")
 def hutong(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HUTONG_")}
     return subprocess.run(
-        [HUTONG, *arguments], capture_output=True, text=True, check=False, env=plain | env, timeout=60
+        [HUTONG, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=plain | env,
+        timeout=60,
     )
 
 
@@ -32,7 +38,15 @@ def test_help_shows_examples(command: str) -> None:
         (["doctor"], {"HUTONG_PORT": "x"}, 'hutong: HUTONG_PORT is "x"; it can be 0 to 65,535. Nothing was started.\n'),
         (["region", "backup", "us", "f"], {}, 'hutong: there is no region "us"; there are cn, eu, ru\n'),
         (["serve", "--region", "us"], {}, 'hutong: --region is "us"; the regions are cn, eu, ru\n'),
-        (["serve", "--data", "/proc/nowhere"], {}, "hutong: /proc/nowhere: No such file or directory\n"),
+        (["serve", "--port", "abc"], {}, 'hutong: --port is "abc"; it can be 0 to 65,535. Nothing was started.\n'),
+        (
+            ["serve", "--data", "/proc/x"],
+            {},
+            (
+                "hutong: the data folder /proc/x cannot be made: No such file or directory; give --data another. "
+                "Nothing was started.\n"
+            ),
+        ),
     ],
 )
 def test_an_operators_mistake_is_one_line_and_status_2(arguments: list[str], env: dict[str, str], message: str) -> None:

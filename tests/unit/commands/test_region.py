@@ -145,6 +145,16 @@ def test_half_a_file_changes_nothing(settings: Config, backup: Path) -> None:
     assert asyncio.run(_gens(settings)) == before
 
 
+def test_a_file_that_is_there_is_not_replaced_unasked(settings: Config, root_key: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "accounts.xls"
+    file.write_text("the only copy")
+    done = _hutong(settings, "backup", "ru", str(file))
+    assert (done.exit_code, file.read_text()) == (2, "the only copy")
+    assert f"{file} is there already: give the backup another name, or --force to replace it" in done.output
+    done = _hutong(settings, "backup", "ru", str(file), "--force")
+    assert (done.exit_code, zipfile.is_zipfile(file)) == (0, True), done.output
+
+
 def test_a_backup_of_another_region_is_refused(settings: Config, backup: Path) -> None:
     done = _hutong(settings, "restore", "eu", str(backup), "--yes")
     assert done.exit_code == 2
