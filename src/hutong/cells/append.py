@@ -19,6 +19,7 @@ from hutong.ids import (
     RoomNo,
     Seq,
 )
+from hutong.rooms.event_types import MEMBER
 
 
 class AppendOp:
@@ -41,7 +42,7 @@ class AppendOp:
         if self._prepared is None:
             precheck(state, draft)
             self._prepared = await prepare(self._home, self._room, state.room_id, state.version, draft, self._content)
-        if self._prepared.skey is not None:
+        if self._prepared.skey is not None and self._prepared.type != MEMBER:  # `members` has those
             await memory.load_state(state, [(self._prepared.type, self._prepared.skey)])
         self._state = state
 

@@ -47,7 +47,7 @@ from hutong.cells.missed import MissedRows
 from hutong.cells.names import Names, People
 from hutong.cells.ops import TellErased, VoidEvent
 from hutong.cells.reads import Reads
-from hutong.cells.records import Envelope, Record
+from hutong.cells.records import Envelope, Member, Record
 from hutong.cells.replication import Replication
 from hutong.cells.retention import Retention
 from hutong.cells.settling import Settling
@@ -58,7 +58,7 @@ from hutong.cells.words import WordsReader
 from hutong.cells.writer import Writer
 from hutong.engines.migrations import Rev
 from hutong.errors import Forbidden, MatrixError, NotFound, RegionAway
-from hutong.ids import CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
+from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RoomNo, Seq, room_no
 from hutong.outage import Outage
 from hutong.rooms import event_types
 from hutong.vault.blind import BlindIndex
@@ -220,6 +220,16 @@ class Cell:
         self.view.clear()
         for forget in self.on_started_over:
             forget()
+
+    async def own_member(self, account: AccountNo, localpart: str, room: RoomNo) -> Member:
+        """The member record of an account of this cell, made when there is none. The writer need not read a new one.
+
+        Cost: one statement.
+        """
+        member, made = await self.names.own(account, localpart, room)
+        if made:
+            self.memory.know(member)
+        return member
 
     async def ref(self, user_id: str, room: RoomNo, *, make: bool = True) -> RefReply | None:
         """The ref of a person in a room, see `Names.refs`. Raises: RegionAway."""

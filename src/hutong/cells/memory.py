@@ -175,6 +175,12 @@ class Memory:
         lost = self._restored and pos <= self._restored_pos
         return max(head, Seq(self._restored << SEQ_BITS_PER_MINUTE)) if lost else head
 
+    def know(self, member: Member) -> None:
+        """A member record was made a moment ago, and nothing was said about it yet."""
+        state = self._rooms.get(member.room)
+        if state is not None:
+            state.members.setdefault(member.ref, member)
+
     async def load_members(self, state: RoomState, refs: Iterable[MemberRef]) -> None:
         """Make sure that `state.members` knows each of `refs` that has a row."""
         missing = [ref for ref in refs if ref not in state.members]

@@ -285,12 +285,12 @@ class Names:
         found = await self.refs(request.user_ids, request.room, make=request.make)
         return [found.get(user_id) for user_id in request.user_ids]
 
-    async def own(self, account: AccountNo, localpart: str, room: RoomNo) -> Member:
-        """The member record of an account of this cell in `room`, made when there is none."""
-        member = await self._reads.member(account, room)
-        if member is None:
-            member = await self._reads.give_ref(room, self._new_ref(), account, self.home_of(localpart))
-        return member
+    async def own(self, account: AccountNo, localpart: str, room: RoomNo) -> tuple[Member, bool]:
+        """The member record of an account of this cell in `room`, made when there is none; and whether it was made.
+
+        Cost: one statement.
+        """
+        return await self._reads.give_ref(room, self._new_ref(), account, self.home_of(localpart))
 
     def _new_ref(self) -> MemberRef:
         return MemberRef(signed64(self._random(8)))

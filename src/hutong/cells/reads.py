@@ -83,10 +83,15 @@ _JOINED_FIRST = f"""
     WHERE room = $1 AND membership = {Membership.JOIN} AND ref <> ALL($2::int8[]) ORDER BY seq LIMIT $3"""
 _ROOMS_OF = f"SELECT {MEMBER_COLUMNS} FROM members WHERE account = $1 AND membership = ANY($2::int2[])"
 _ROOM = "SELECT room, room_id, home, version, from_seq, proj FROM rooms WHERE room = $1"
-_NEW_REFS = """
-    INSERT INTO members (room, ref, account, home, membership, seq, forgotten)
-    SELECT $1, ref, account, home, 0, 0, false
-    FROM unnest($2::int8[], $3::int8[], $4::int4[]) AS n(ref, account, home) ON CONFLICT DO NOTHING"""
+_NEW_REFS = f"""
+    WITH made AS (
+        INSERT INTO members (room, ref, account, home, membership, seq, forgotten)
+        SELECT $1, ref, account, home, 0, 0, false
+        FROM unnest($2::int8[], $3::int8[], $4::int4[]) AS n(ref, account, home) ON CONFLICT DO NOTHING
+        RETURNING {MEMBER_COLUMNS}
+    )
+    SELECT {MEMBER_COLUMNS} FROM made
+    UNION ALL SELECT {MEMBER_COLUMNS} FROM members WHERE account = ANY($3::int8[]) AND room = $1"""
 _TXNS = "SELECT txn, event_id FROM txns WHERE account = $1 AND device = $2"
 _UNSETTLED = f"SELECT id, room, room_home, account, state FROM content WHERE state <> {ContentState.LIVE}"
 _LEAVING = "SELECT room, ref, account, event_id, seq, ends, pos, minute FROM leaving WHERE account = $1"
@@ -264,17 +269,21 @@ class Reads:
         """A minute not later than that of the record at `pos`; 0 when the log says nothing about it."""
         return Minute(await self.pool.fetchval(_MINUTE_AT, pos) or 0)
 
-    async def give_ref(self, room: RoomNo, ref: MemberRef, account: AccountNo, home: HomeNo) -> Member:
-        """The member record of `account` in `room`, made with `ref` if there was none. It has no position."""
-        return (await self.give_refs(room, [(ref, account, home)]))[account]
+    async def give_ref(self, room: RoomNo, ref: MemberRef, account: AccountNo, home: HomeNo) -> tuple[Member, bool]:
+        """The member record of `account` in `room`, made with `ref` if there was none; whether it was made now. It has
+        no position.
+        """
+        found = await self.give_refs(room, [(ref, account, home)])
+        return found[account], found[account].ref == ref
 
     async def give_refs(
         self, room: RoomNo, wanted: Sequence[tuple[MemberRef, AccountNo, HomeNo]]
     ) -> dict[AccountNo, Member]:
-        """The same for many accounts. Cost: two statements."""
+        """The same for many accounts. Cost: one statement; one more when somebody else gives one at once."""
         refs, accounts, homes = zip(*wanted, strict=True)
-        await self.pool.execute(_NEW_REFS, room, refs, accounts, homes)
-        return await self.members_of(accounts, room)
+        rows = await self.pool.fetch(_NEW_REFS, room, refs, accounts, homes)
+        found = {row["account"]: member_of(row) for row in rows}
+        return found if len(found) == len(set(accounts)) else await self.members_of(accounts, room)
 
     async def members_of(self, accounts: Sequence[AccountNo], room: RoomNo) -> dict[AccountNo, Member]:
         """The member records of accounts of this cell in `room`."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from hutong.cells.batch import Batch
 from hutong.cells.codes import LogKind
-from hutong.cells.messages import SightReply
+from hutong.cells.messages import RoomFacts, SightReply
 from hutong.cells.reads import Reads
 from hutong.cells.records import Member
 from hutong.ids import AccountNo, HomeNo, MemberRef, RoomNo, Seq, id_bytes, id_text, room_no
@@ -68,6 +68,12 @@ class RoomInfo(Struct, frozen=True, kw_only=True):
     version: int
     from_seq: Seq
     projection: Projection
+    proj: bytes
+    """The projection as it is stored and sent."""
+
+    @property
+    def facts(self) -> RoomFacts:
+        return RoomFacts(room=self.room, room_id=self.raw_id, home=self.home, version=self.version, proj=self.proj)
 
 
 class View:
@@ -104,6 +110,7 @@ class View:
                 version=row["version"],
                 from_seq=row["from_seq"],
                 projection=decode(row["proj"]),
+                proj=row["proj"],
             )
             if generation == self._generation:  # nothing was published while we read: this is still so
                 self._rooms.put(room, info)
@@ -145,11 +152,17 @@ class View:
             if env is None or (env.proj is None and env.type not in _SHOWN_BY):
                 continue
             self._generation += 1
-            self._rooms.drop(record.room)
+            if env.proj is not None or not self._is_whole(record.room):
+                self._rooms.drop(record.room)
             if env.type == HISTORY_VISIBILITY:
                 self._visibility.drop(record.room)
             elif env.target is not None:
                 self._moves.drop((record.room, env.target))
+
+    def _is_whole(self, room: RoomNo) -> bool:
+        """Whether the cached room is at home here: of another one, the copy may begin or end with somebody's move."""
+        info = self._rooms.get(room)
+        return info is not None and info.from_seq == 0
 
     def clear(self) -> None:
         """Batches were missed: look everything up anew."""

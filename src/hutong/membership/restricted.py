@@ -58,7 +58,10 @@ class RestrictedJoins:
     async def _rules(self, facts: RoomFacts) -> JoinRules | None:
         """The join rule as it is now: this cell's own copy is not kept up when nobody of it is in the room."""
         home = self._cell.cell_of(facts.home)
-        if home != self._cell.number and await self._cell.view.room(facts.room) is not None:
+        info = await self._cell.view.room(facts.room)
+        if home == self._cell.number and info is not None:
+            return info.projection.join_rules
+        if info is not None:
             fresh = await self._cell.ask(home, Locate(room_id=facts.room_id))
             facts = fresh or facts
         return decode(facts.proj).join_rules

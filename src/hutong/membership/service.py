@@ -61,7 +61,7 @@ class Memberships:
         room_id, via = await self._named(room_id, via)
         facts = await self._access.locate(room_id, via)
         user_id = await self._user_id(caller.account)
-        own = await self._cell.names.own(caller.account, _localpart(user_id), facts.room)
+        own = await self._cell.own_member(caller.account, _localpart(user_id), facts.room)
         if own.membership == Membership.JOIN and reason is None:
             return room_id
         self._cell.names.keep(facts.room, own.ref, user_id)
@@ -75,7 +75,7 @@ class Memberships:
         room_id, via = await self._named(room_id, via)
         facts = await self._access.locate(room_id, via)
         user_id = await self._user_id(caller.account)
-        own = await self._cell.names.own(caller.account, _localpart(user_id), facts.room)
+        own = await self._cell.own_member(caller.account, _localpart(user_id), facts.room)
         self._cell.names.keep(facts.room, own.ref, user_id)
         said = {"membership": "knock", **await self._shown(caller.account), **_reason(reason)}
         await self._post(caller.account, caller.device, facts.room, facts.home, own, user_id, said)

@@ -146,9 +146,9 @@ class Access:
         Raises: BadParam, NotFound, RegionAway when the only region that could know does not answer.
         """
         raw = checked_room_id(room_id)
-        known = await self._cell.replication.facts(room_no(raw))
-        if known is not None and known.room_id == raw:
-            return self._named(known, room_id)
+        known = await self._cell.view.room(room_no(raw))
+        if known is not None and known.raw_id == raw:
+            return self._named(known.facts, room_id)
         asked, away = set(), None
         for cell in self._candidates(room_id, via):
             if cell in asked:

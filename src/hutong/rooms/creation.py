@@ -125,7 +125,7 @@ class Creation:
             *self._first(creator, await self._profile(creator.account), body, preset, version),
             *await self._state(creator, body, preset, version, room_id, alias),
         ]
-        own = await cell.names.own(creator.account, _localpart(creator.user_id), room)
+        own = await cell.own_member(creator.account, _localpart(creator.user_id), room)
         cell.names.keep(room, own.ref, creator.user_id)
         join = replace(join, target=RefReply(own.ref, own.home))
         invitations = self._invitations(body, await self._refs(body.invite, room))
