@@ -74,12 +74,12 @@ async def run(comparison: Comparison, prefix: str, told: Listener) -> Results:
             asked = list(zip(comparison.asked(figure, servers), comparison.asked(figure, generators), strict=True))
             for server, generator in asked:
                 row = results.rows[figure.key, server.name] = Row()
-                row.ramp += await figure.prepare(generator, plan, _progress(server.name, figure.title, told))
+                row.ramp += await figure.prepare(generator, plan, _progress(server.name, figure.key, told))
                 told.done()
             for number in range(plan.rounds):
                 for server, generator in asked:
-                    told.doing(f"{figure.title}, round {number + 1} of {plan.rounds}, {server.name}")
-                    measured = await figure.measure(generator, plan, _progress(server.name, figure.title, told))
+                    told.doing(f"{figure.key}, round {number + 1} of {plan.rounds}, {server.name}")
+                    measured = await figure.measure(generator, plan, _progress(server.name, figure.key, told))
                     results.rows[figure.key, server.name].rounds.append(measured)
                     told.done()
         for server in servers:
@@ -97,9 +97,9 @@ async def measure_ceiling(ceiling: Server, results: Results, plan: Plan, prefix:
         for figure in results.figures:
             if not figure.has_ceiling:
                 continue
-            progress = _progress(ceiling.name, figure.title, told)
+            progress = _progress(ceiling.name, figure.key, told)
             ramp = await figure.prepare(generator, plan, progress)
-            told.doing(f"{figure.title}, the load generator's own ceiling")
+            told.doing(f"{figure.key}, the load generator's own ceiling")
             measured = await figure.measure(generator, plan, progress)
             results.rows[figure.key, ceiling.name] = Row([measured], ramp)
             told.done()
@@ -116,8 +116,8 @@ async def started(server: Server, prefix: str, stack: AsyncExitStack, told: List
     return generator
 
 
-def _progress(server: str, title: str, told: Listener) -> Callable[[Progressed], None]:
+def _progress(server: str, figure: str, told: Listener) -> Callable[[Progressed], None]:
     def progressed(so_far: Progressed) -> None:
-        told.doing(f"{title}, preparing {server}, {so_far.what}", f" {so_far.done:,} of {so_far.total:,}")
+        told.doing(f"{figure}, preparing {server}, {so_far.what}", f" {so_far.done:,} of {so_far.total:,}")
 
     return progressed

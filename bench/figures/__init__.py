@@ -26,7 +26,7 @@ class Plan:
 
 
 DEFAULT = Plan(rounds=3, window_s=6.0, warm_s=2.0, step_s=3.0)
-QUICK = Plan(rounds=3, window_s=2.0, warm_s=0.5, step_s=1.0)
+QUICK = Plan(rounds=1, window_s=2.0, warm_s=0.5, step_s=1.0)
 
 
 class Figure(Protocol):

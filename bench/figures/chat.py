@@ -25,8 +25,8 @@ class Chat:
         self._groups = groups
         self._rates: dict[Generator, float] = {}
         self.title = (
-            f"chat mix: messages/s with p99 delivery under 500 ms, {groups} groups of {GROUP} waiting, "
-            "1 message in 3 typed, 2 or 3 receipts for each"
+            f"chat mix, {groups} groups of {GROUP}: messages/s with p99 delivery under 500 ms "
+            "(1 in 3 typed, 2 or 3 receipts for each)"
         )
 
     async def prepare(self, generator: Generator, plan: Plan, progress: Progress) -> list[Measured]:

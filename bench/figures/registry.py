@@ -9,6 +9,7 @@ from bench.figures.entering import Joins, Logins
 from bench.figures.reading import InitialSync, InitialSyncAfterRestart, ManyRooms, Pages
 from bench.figures.sending import Deliveries, FanOut, Sends, WaitingRoom
 from bench.figures.waiting import Waiting
+from bench.generator import Generator
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ SMALL = Sizes(
 PEER_WAITING_MAX = 2_000
 """To register and join more clients takes the peer a quarter of an hour."""
 SYNCED_EVENTS = 20
-PAGED_ROOMS = 4
+PAGED_ROOMS = 3
 JOINERS = 24
 """Accounts that join every room, in each window."""
 LOGGING_IN = 16
@@ -76,7 +77,9 @@ def _sends(sizes: Sizes) -> list[Figure]:
 
 
 def _deliveries(sizes: Sizes) -> list[Figure]:
-    return [figure for room in map(WaitingRoom, sizes.members) for figure in (FanOut(room), Deliveries(room))]
+    saturation: dict[Generator, int] = {}
+    rooms = [WaitingRoom(members) for members in sorted(sizes.members)]
+    return [figure for room in rooms for figure in (FanOut(room), Deliveries(room, saturation))]
 
 
 def _initial_syncs(sizes: Sizes) -> list[Figure]:

@@ -77,14 +77,20 @@ class Deliveries:
     has_peer = True
     has_ceiling = True
 
-    def __init__(self, room: WaitingRoom) -> None:
+    def __init__(self, room: WaitingRoom, saturation: dict[Generator, int]) -> None:
+        """`saturation`: how many under way saturate each server, as far as a smaller room has shown it already.
+
+        A larger room than that takes a slow server minutes for each step of a ramp.
+        """
         self._room = room
-        self._saturation: dict[Generator, int] = {}
+        self._saturation = saturation
         self.key = f"deliveries-{room.members}"
         self.title = f"deliveries/s at saturation, {room.members:,} waiting members"
 
     async def prepare(self, generator: Generator, plan: Plan, progress: Progress) -> list[Measured]:
         await self._room.make(generator, progress)
+        if generator in self._saturation:
+            return []
         ramp = RampDeliveries(members=self._room.members, seconds=plan.step_s)
         done, steps = await generator.tell(ramp, progress)
         self._saturation[generator] = done.saturation

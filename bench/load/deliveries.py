@@ -19,7 +19,7 @@ SENDERS = 20
 DRAIN_S = 60.0
 RAMP = (1, 4, 16, 64)
 """Messages under way. With more of them a sync carries several, which is cheaper for each, and later for all."""
-TURNS = 2
+TURNS = 1
 ENOUGH = 0.95
 """Saturation is the smallest number under way that reaches this share of the best rate: more would only add latency."""
 
@@ -213,7 +213,7 @@ class _Waiting:
     async def step(self, under_way: int, seconds: float, marks: Marks) -> Result:
         """Keep `under_way` messages under way for `seconds`, then wait until the last of them is everywhere.
 
-        The first ones, sent before the window opens, make sure that every member is waiting. The window closes with a
+        The first one, sent before the window opens, makes sure that every member is waiting. The window closes with a
         complete message, and not before TURNS times as many as are under way are complete: a slow server delivers in
         bursts, and a part of a cycle would be a figure of chance.
         """
@@ -221,7 +221,7 @@ class _Waiting:
         while len(self._free) < under_way:
             self._free.append(await wire.connect(target.host, target.port))
         self._errors = self._duplicates = 0
-        await self._round(under_way)
+        await self._round(1)
         marks.opened(under_way)
         self._window = window = Window(under_way)
         self._ends_at = perf_counter() + seconds
