@@ -35,8 +35,7 @@ def start(settings: Log, regions: Iterable[tuple[str, Path]]) -> None:
         handler.setFormatter(formatter)
         handler.addFilter(_without_reprs)
     logging.basicConfig(level=settings.level.upper(), handlers=handlers, force=True)
-    for talkative in ("asyncio", "uvicorn"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)  # its pools complain while a database is away; we said so
 
 

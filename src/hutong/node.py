@@ -96,6 +96,7 @@ from hutong.sync.filters import parse as parse_filter
 from hutong.sync.service import Sync
 from hutong.sync.session import Sessions as SyncSessions
 from hutong.sync.surroundings import Surroundings
+from hutong.sync.wheel import Wheel
 from hutong.typing_notices import api as typing_api
 from hutong.typing_notices.board import TypingBoard
 from hutong.typing_notices.service import TypingNotices
@@ -144,6 +145,7 @@ class Node:
         self.base_url = ""
         self._region_urls: dict[str, str] = {}
         self._closing = AsyncExitStack()
+        self._wheel = Wheel()
         self._passwords = Passwords(settings.passwords)
         self._closing.callback(self._passwords.close)
 
@@ -277,7 +279,7 @@ class Node:
             builder=Builder(cell.tail, sync_reads, surroundings, pieces, roots, board, cell.cuts.leave_out),
             typing=board, tokens=tokens, names=cell.names, view=cell.view, vault=vault, stripped=stripped.of,
             push_rules=push_rules, user_id=accounts.user_id, ignored=ignored_users.of,
-            transaction=cell.transactions.text, keys=keys.keys.in_sync, away=cell.away, now=now,
+            transaction=cell.transactions.text, keys=keys.keys.in_sync, away=cell.away, now=now, wheel=self._wheel,
         )  # fmt: skip
 
         # Accounts, which end sessions, show profiles and leave rooms.

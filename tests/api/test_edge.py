@@ -446,7 +446,7 @@ async def test_a_client_that_does_not_read_does_not_fill_the_memory(edge: Edge) 
         async with edge.line() as other:
             await other.send(TINY)
             assert (await other.answer()).status == 200
-        (served,) = (c for c in edge.server._state.connections if c.transport.get_write_buffer_size())
+        (served,) = (c for c in edge.server._shared.connections if c.transport.get_write_buffer_size())
         assert served.transport.get_write_buffer_size() < 12_000_000
 
 

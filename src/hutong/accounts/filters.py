@@ -44,9 +44,8 @@ class Filters:
 
     async def get(self, account: AccountNo, filter_id: str) -> bytes:
         """The filter's JSON as it was sent. Raises: NotFound. Cost: nothing once cached, else one statement."""
-        cached = self._cache.get((account, filter_id))
+        cached = self.cached(account, filter_id)
         if cached is not None:
-            self._cache.move_to_end((account, filter_id))
             return cached
         digest = _digest(filter_id)
         found = await self._store.filter(account, digest) if digest is not None else None
@@ -57,6 +56,13 @@ class Filters:
         if len(self._cache) > CACHED_MAX:
             self._cache.popitem(last=False)
         return body
+
+    def cached(self, account: AccountNo, filter_id: str) -> bytes | None:
+        """The filter's JSON, if it was read lately."""
+        found = self._cache.get((account, filter_id))
+        if found is not None:
+            self._cache.move_to_end((account, filter_id))
+        return found
 
 
 def _digest(filter_id: str) -> bytes | None:

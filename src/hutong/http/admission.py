@@ -22,6 +22,7 @@ from hutong.errors import LimitExceeded, MatrixError, Unavailable
 Kind = StrEnum("Kind", "ALWAYS POLL READ WRITE HEAVY PASSWORD")
 """ALWAYS is never refused, nor is POLL: a client that goes on from where it is. HEAVY costs as much as many a READ."""
 Reason = StrEnum("Reason", "FULL SHARE")
+NO_WORK: Final = frozenset({Kind.ALWAYS, Kind.POLL})
 
 TICK_S: Final = 0.05
 JUDGE_S: Final = 0.5

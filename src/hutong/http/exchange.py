@@ -1,15 +1,15 @@
-"""One request and its answer: the ASGI side of a connection."""
+"""One request and its answer through the ASGI application: a task of its own, a body that may come and go in parts."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
-
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from hutong.errors import MatrixError, Unavailable
 from hutong.http.admission import Kind, kind_of, token_of
 from hutong.http.failures import error_bytes, status_line, where
+from hutong.http.reader import Head
 
 if TYPE_CHECKING:
     from hutong.http.protocol import Connection
@@ -17,57 +17,79 @@ if TYPE_CHECKING:
 log = logging.getLogger("hutong.http")
 
 ONE_WRITE_BYTES_MAX = 65_536
+READ_AHEAD_BYTES_MAX = 65_536
 BODILESS = frozenset({204, 304})
+ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
-class Exchange(RequestResponseCycle):
-    """One request and its answer."""
+class Exchange:
+    """One request and its answer. Source: ASGI, "HTTP & WebSocket ASGI Message Format" 2.3."""
 
-    def __init__(self, connection: "Connection", *, keep_alive: bool) -> None:
-        super().__init__(
-            scope=connection.scope,
-            transport=connection.transport,
-            flow=connection.flow,
-            logger=connection.logger,
-            access_logger=connection.access_logger,
-            access_log=False,
-            default_headers=[],
-            message_event=asyncio.Event(),
-            expect_100_continue=connection.expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=lambda: None,
-        )
+    ready = True
+    """It can begin before all of its body is there."""
+
+    def __init__(self, connection: "Connection", head: Head) -> None:
         self.connection = connection
-        self.close_after = not keep_alive
-        self.kind = Kind.ALWAYS
-        self.token = b""
-        self.began = 0.0
-        self.status = 0
-        self.head = b""  # status and headers, held back until the first byte of the body
+        self.keep_alive = head.keep_alive
+        self.close_after = not head.keep_alive
+        self.scope: dict[str, Any] = _scope(connection, head)
+        self.disconnected = False
+        self.answered = False
+        self._kind = Kind.ALWAYS
+        self._token = b""
+        self._began = 0.0
         self.head_written = False
-        self.left = -1  # bytes of body still to come; -1: in chunks, or until the connection ends
+        self._continue = head.expects_continue
+        self._news = asyncio.Event()
+        self._body = bytearray()
+        self._more_body = True
+        self._status = 0
+        self._head = b""  # status and headers, held back until the first byte of the body
+        self._left = -1  # bytes of body still to come; -1: in chunks, or until the connection ends
+        self._chunked: bool | None = None
+
+    # From the connection
+
+    def begin(self) -> None:
+        self.connection.shared.run(self._run())
+
+    def feed(self, body: bytes) -> None:
+        self._body += body
+        if len(self._body) > READ_AHEAD_BYTES_MAX:
+            self.connection.pause_reading()
+        self._news.set()
+
+    def finish(self) -> None:
+        self._more_body = False
+        self._news.set()
 
     def disconnect(self) -> None:
         """Nobody listens any more."""
         self.disconnected = True
-        self.message_event.set()
-        self.let_go()
+        self._news.set()
+        self._let_go()
 
-    def let_go(self) -> None:
+    def shutdown(self) -> None:
+        """The server stops: whoever waits is let go, the rest is finished."""
+        self.keep_alive = False
+        self.close_after = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         """Tell an endpoint that waits (`request.on_disconnect`) that it need not."""
-        callback: Callable[[], object] | None = cast("dict[str, Any]", self.scope).pop("hutong.on_disconnect", None)
+        callback: Callable[[], object] | None = self.scope.pop("hutong.on_disconnect", None)
         if callback is not None:
             callback()
 
     def admitted(self) -> bool:
-        """Whether this may begin now; `run_asgi` has to follow then. If not, its answer is a refusal, now or soon."""
-        scope = cast("dict[str, Any]", self.scope)
-        self.kind = kind_of(scope["method"], scope["raw_path"], scope["query_string"])
-        self.token = token_of(scope["headers"])
+        """Whether this may begin now; `begin` has to follow then. If not, its answer is a refusal, now or soon."""
+        scope = self.scope
+        self._kind = kind_of(scope["method"], scope["raw_path"], scope["query_string"])
+        self._token = token_of(scope["headers"])
         admission = self.connection.shared.admission
-        refusal = admission.admit(self.kind, self.token)
+        refusal = admission.admit(self._kind, self._token)
         if refusal is None:
-            self.began = self.connection.loop.time()
+            self._began = self.connection.shared.loop.time()
             return True
         admission.say(lambda: self._refuse(refusal))
         return False
@@ -76,18 +98,20 @@ class Exchange(RequestResponseCycle):
         if self.disconnected:
             return
         head_only, headers = self.scope["method"] == "HEAD", self.connection.shared.headers
-        self.transport.write(error_bytes(error, headers, head_only=head_only, close=self.close_after))
+        self.connection.transport.write(error_bytes(error, headers, head_only=head_only, close=self.close_after))
         self._complete()
 
-    async def run_asgi(self, app: Any) -> None:
+    # From and to the application
+
+    async def _run(self) -> None:
+        shared = self.connection.shared
         try:
             if not self.disconnected:  # a client that has gone already wants nothing any more
-                await self._run(app)
+                await self._ask(shared.app)
         finally:
-            connection = self.connection
-            connection.shared.admission.done(self.kind, self.token, connection.loop.time() - self.began)
+            shared.admission.done(self._kind, self._token, shared.loop.time() - self._began)
 
-    async def _run(self, app: Any) -> None:
+    async def _ask(self, app: Any) -> None:
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
@@ -97,30 +121,31 @@ class Exchange(RequestResponseCycle):
             log.error("answering a request failed: %s", where(error))
             self._fail(MatrixError("something went wrong on the server; the operator's log says where", status=500))
         else:
-            if not self.response_complete and not self.disconnected:
+            if not self.answered and not self.disconnected:
                 log.error("an endpoint returned without a complete answer")
                 self._fail(MatrixError("something went wrong on the server", status=500))
 
-    def _fail(self, error: MatrixError) -> None:
-        if self.disconnected or self.response_complete:
-            return
-        if self.head_written:
-            self.transport.abort()  # half an answer must not look like a whole one
-            return
-        head_only = self.scope["method"] == "HEAD"
-        self.transport.write(error_bytes(error, self.connection.shared.headers, head_only=head_only))
-        self.close_after = True
-        self._complete()
+    async def receive(self) -> dict[str, Any]:
+        if self._continue and not self.connection.transport.is_closing():
+            self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._continue = False
+        if not self.disconnected and not self.answered:
+            self.connection.resume_reading()
+            await self._news.wait()
+            self._news.clear()
+        if self.disconnected or self.answered:
+            return {"type": "http.disconnect"}
+        body, self._body = bytes(self._body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": self._more_body}
 
     async def send(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected or self.response_complete:
+        if not self.disconnected:
+            await self.connection.drain()
+        if self.disconnected or self.answered:
             return
         if message["type"] == "http.response.start":
-            self.head = self._head(message["status"], message.get("headers", ()))
-            self.response_started = True
-            self.waiting_for_100_continue = False
+            self._head = self._lines(message["status"], message.get("headers", ()))
+            self._continue = False
             return
         body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
@@ -129,56 +154,91 @@ class Exchange(RequestResponseCycle):
             self.head_written = True
         else:
             head = b""
-        if self.chunked_encoding is None:  # HEAD and the like: a length, but no bytes
-            self.transport.write(head)
+        if self._chunked is None:  # HEAD and the like: a length, but no bytes
+            self.connection.transport.write(head)
         else:
             self._write(head, body, more)
         if not more:
             self._complete()
 
     def _write(self, head: bytes, body: bytes, more: bool) -> None:
-        if self.chunked_encoding:
+        transport = self.connection.transport
+        if self._chunked:
             tail = b"" if more else b"0\r\n\r\n"
-            self.transport.write(head + (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + tail)
+            transport.write(head + (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + tail)
             return
-        if self.left >= 0:
-            self.left -= len(body)
-            if self.left < 0 or (self.left and not more):
+        if self._left >= 0:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
                 raise RuntimeError("the answer's body is not as long as its content-length says")
         if head and len(body) > ONE_WRITE_BYTES_MAX:
-            self.transport.write(head)
-            self.transport.write(body)
+            transport.write(head)
+            transport.write(body)
         else:
-            self.transport.write(head + body)
+            transport.write(head + body)
 
-    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    def _lines(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         lines = [status_line(status), self.connection.shared.headers]
         for name, value in headers:
             if b"\n" in value or b"\r" in value:
                 raise RuntimeError("a line break in the value of a header")
             if name == b"content-length":
-                self.left = int(value)
+                self._left = int(value)
             lines.append(b"%b: %b\r\n" % (name, value))
-        self.status = status
+        self._status = status
         return b"".join(lines)
 
     def _framed(self, length: int, more: bool) -> bytes:
-        """The head, complete, and in `chunked_encoding` how the body is sent: None means not at all."""
+        """The head, complete, and in `_chunked` how the body is sent: None means not at all."""
         how = b"" if self.keep_alive else b"connection: close\r\n"
-        self.chunked_encoding = False
-        if self.status in BODILESS or self.scope["method"] == "HEAD":
-            self.chunked_encoding = None
-        elif self.left < 0 and not more:
-            self.left = length
+        self._chunked = False
+        if self._status in BODILESS or self.scope["method"] == "HEAD":
+            self._chunked = None
+        elif self._left < 0 and not more:
+            self._left = length
             how += b"content-length: %d\r\n" % length
-        elif self.left < 0 and self.scope["http_version"] == "1.1":
-            self.chunked_encoding = True
+        elif self._left < 0 and self.scope["http_version"] == "1.1":
+            self._chunked = True
             how += b"transfer-encoding: chunked\r\n"
-        elif self.left < 0:
+        elif self._left < 0:
             self.close_after = True
-        return self.head + how + b"\r\n"
+        return self._head + how + b"\r\n"
+
+    def _fail(self, error: MatrixError) -> None:
+        if self.disconnected or self.answered:
+            return
+        if self.head_written:
+            self.connection.transport.abort()  # half an answer must not look like a whole one
+            return
+        head_only = self.scope["method"] == "HEAD"
+        self.connection.transport.write(error_bytes(error, self.connection.shared.headers, head_only=head_only))
+        self.close_after = True
+        self._complete()
 
     def _complete(self) -> None:
-        self.response_complete = True
-        self.message_event.set()
-        self.connection.answered(self)
+        self.answered = True
+        self._news.set()
+        self.connection.done()
+
+
+def _scope(connection: "Connection", head: Head) -> dict[str, Any]:
+    path = head.path
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": ASGI,
+        "http_version": head.version,
+        "method": head.method,
+        "scheme": "http",
+        "path": unquote_to_bytes(path).decode(errors="replace") if b"%" in path else path.decode("latin-1"),
+        "raw_path": path,
+        "query_string": head.query,
+        "root_path": "",
+        "headers": head.headers,
+        "client": (connection.client_address(head), 0),
+        "server": None,
+        "hutong.region": connection.region,
+    }
+    if connection.proxied:
+        schemes = {value.decode() for name, value in head.headers if name == b"x-forwarded-proto"}
+        scope["scheme"] = next(iter(schemes & {"http", "https"}), "http")
+    return scope

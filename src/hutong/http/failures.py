@@ -31,6 +31,17 @@ def error_bytes(error: MatrixError, headers: bytes, *, head_only: bool = False, 
     return b"".join(lines) if head_only else b"".join((*lines, body))
 
 
+def json_answer(status: int, length: int, headers: bytes, *, retry_after: str | None = None, close: bool) -> bytes:
+    """The head of an answer whose body is `length` bytes of JSON; `headers` are lines that every answer carries."""
+    how = b"connection: close\r\n" if close else b""
+    if retry_after is not None:
+        how += b"retry-after: %b\r\n" % retry_after.encode()
+    # No browser keeps on its disk what people wrote.
+    return b"%b%b%bcontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n\r\n" % (
+        status_line(status), headers, how, length
+    )  # fmt: skip
+
+
 def status_line(status: int) -> bytes:
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 

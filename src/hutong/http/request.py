@@ -5,7 +5,8 @@ Every function raises a `MatrixError` that names the parameter or field; an endp
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, TypeVar, overload
+from functools import lru_cache
+from typing import Annotated, Any, Protocol, TypeVar, overload
 from urllib.parse import unquote_to_bytes
 
 import falcon.asgi
@@ -46,6 +47,7 @@ EVENT_BYTES_MAX = 65_536
 JSON_BYTES_MAX = 1_048_576
 QUERY_CHARS_MAX = 4_096
 INT_DIGITS_MAX = 18
+SEGMENTS_KEPT_MAX = 4_096
 
 Int53 = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 """An integer as Matrix allows it in JSON. A plain `int` in a body also takes what no database column can hold."""
@@ -58,6 +60,17 @@ _INT = re.compile(r"-?[0-9]+", re.ASCII)
 _FIELD = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 _RULE = re.compile(r"^Expected `\w+` (?:of length|matching|<|>|=|that's)|^Invalid enum value")
+
+
+class Query(Protocol):
+    """What was asked for behind the question mark: a request of the application, or a `Call`."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Decoded; a list where a name stands more than once."""
+
+    @property
+    def query_string(self) -> str: ...
 
 
 class Caller(Struct, frozen=True):
@@ -98,10 +111,8 @@ class Request(falcon.asgi.Request):
         self.json_bytes_max = JSON_BYTES_MAX
         self.started = 0.0
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        if raw_path.startswith(_OLD_API):
-            raw_path = _API + raw_path[len(_OLD_API) :]
         try:
-            scope["path"] = _routed(raw_path)
+            scope["path"] = routed(raw_path)
         except UnicodeDecodeError:
             scope["path"] = "/"
             self.refusal = BadParam("path", "is not percent-encoded UTF-8")
@@ -116,14 +127,28 @@ class Request(falcon.asgi.Request):
     def mend(self, params: dict[str, Any]) -> None:
         """Put encoded slashes back into the parameters of the path, after routing."""
         if self.encoded_slash:
-            for name, value in params.items():
-                params[name] = value.replace(_SLASH, "/")
+            mend(params)
 
 
-def _routed(raw_path: bytes) -> str:
+def routed(raw_path: bytes) -> str:
+    """The path as routes are looked up by it: decoded, old names made new. Raises: UnicodeDecodeError."""
+    if raw_path.startswith(_OLD_API):
+        raw_path = _API + raw_path[len(_OLD_API) :]
     if b"%" not in raw_path:
         return raw_path.decode()
-    return "/".join(unquote_to_bytes(segment).decode().replace("/", _SLASH) for segment in raw_path.split(b"/"))
+    return "/".join([_segment(segment) if b"%" in segment else segment.decode() for segment in raw_path.split(b"/")])
+
+
+@lru_cache(SEGMENTS_KEPT_MAX)
+def _segment(segment: bytes) -> str:
+    """Clients encode the same room and user ids again and again."""
+    return unquote_to_bytes(segment).decode().replace("/", _SLASH)
+
+
+def mend(params: dict[str, str]) -> None:
+    """Put encoded slashes back into the parameters of a path that `routed` made."""
+    for name, value in params.items():
+        params[name] = value.replace(_SLASH, "/")
 
 
 def _edge(req: falcon.asgi.Request) -> Request:
@@ -243,7 +268,7 @@ def _wrong_field(message: str, field: str = "") -> MatrixError:
     return BadJson(f"{path or 'body'}: {what}")
 
 
-def _values(req: falcon.asgi.Request, name: str) -> list[str]:
+def _values(req: Query, name: str) -> list[str]:
     value = req.params.get(name)
     if value is None:
         return []
@@ -256,12 +281,10 @@ def _values(req: falcon.asgi.Request, name: str) -> list[str]:
 
 
 @overload
-def query_text(req: falcon.asgi.Request, name: str, default: str, max: int = ...) -> str: ...
+def query_text(req: Query, name: str, default: str, max: int = ...) -> str: ...
 @overload
-def query_text(req: falcon.asgi.Request, name: str, default: None = None, max: int = ...) -> str | None: ...
-def query_text(
-    req: falcon.asgi.Request, name: str, default: str | None = None, max: int = QUERY_CHARS_MAX
-) -> str | None:
+def query_text(req: Query, name: str, default: None = None, max: int = ...) -> str | None: ...
+def query_text(req: Query, name: str, default: str | None = None, max: int = QUERY_CHARS_MAX) -> str | None:
     """A parameter of the query as text of at most `max` characters; of several, the first. Raises: BadParam."""
     values = _values(req, name)
     if not values:
@@ -271,7 +294,7 @@ def query_text(
     return values[0]
 
 
-def query_texts(req: falcon.asgi.Request, name: str, max: int = 255, count_max: int = 50) -> list[str]:
+def query_texts(req: Query, name: str, max: int = 255, count_max: int = 50) -> list[str]:
     """All values of a parameter that may be repeated, each of at most `max` characters. Raises: BadParam."""
     values = _values(req, name)
     if len(values) > count_max:
@@ -281,7 +304,7 @@ def query_texts(req: falcon.asgi.Request, name: str, max: int = 255, count_max: 
     return values
 
 
-def query_int(req: falcon.asgi.Request, name: str, default: int, low: int, high: int) -> int:
+def query_int(req: Query, name: str, default: int, low: int, high: int) -> int:
     """A parameter of the query as an integer. More than `high` counts as `high`: too large a page is the largest.
 
     Raises: BadParam when it is no integer, or below `low`.
@@ -297,7 +320,7 @@ def query_int(req: falcon.asgi.Request, name: str, default: int, low: int, high:
     return min(value, high)
 
 
-def query_flag(req: falcon.asgi.Request, name: str, default: bool = False) -> bool:
+def query_flag(req: Query, name: str, default: bool = False) -> bool:
     """A parameter of the query that is `true` or `false`. Raises: BadParam."""
     text = query_text(req, name)
     if text is None:
@@ -307,7 +330,7 @@ def query_flag(req: falcon.asgi.Request, name: str, default: bool = False) -> bo
     return text == "true"
 
 
-def query_choice(req: falcon.asgi.Request, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
+def query_choice(req: Query, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
     """A parameter of the query that is one of `choices`. Raises: BadParam; MissingParam when there is no default."""
     text = query_text(req, name) or default
     if text is None:

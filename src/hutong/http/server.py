@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from email.utils import formatdate
 from typing import Any
 
-from uvicorn.config import Config as UvicornConfig
-from uvicorn.server import ServerState
-
 from hutong.config import Limits
 from hutong.http.admission import TICK_S, Admission
 from hutong.http.failures import header_lines
@@ -37,7 +34,7 @@ Bind = tuple[str, int, str | None]
 
 
 class HttpServer:
-    """Serves `app` on each of `binds`, in the running event loop.
+    """Serves `app`, an `Application` or any other of ASGI, on each of `binds`, in the running event loop.
 
     `headers` go on every answer, also on those that never reach the app; `wall_clock` (seconds since 1970) dates them.
     `homes`: how many cells are served, none of which may take all of what can be done at once.
@@ -59,19 +56,8 @@ class HttpServer:
         self._wall_clock = wall_clock
         limits = limits or Limits()
         self.admission = Admission(limits, time.monotonic, homes)
-        self._shared = Shared(limits, self._fixed_headers, self.admission, trusted_proxies)
-        self._state = ServerState()
-        self._uvicorn = UvicornConfig(
-            app,
-            http=Connection,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
+        self._shared = Shared(
+            app, getattr(app, "hot", None), limits, self._fixed_headers, self.admission, trusted_proxies
         )
         self._listeners: list[asyncio.Server] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -81,12 +67,11 @@ class HttpServer:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._state.connections)
+        return len(self._shared.connections)
 
     async def start(self) -> None:
         """Listen. Raises: OSError naming the address that cannot be had; then nothing listens."""
-        self._uvicorn.load()
-        loop = asyncio.get_running_loop()
+        loop = self._shared.loop = asyncio.get_running_loop()
         try:
             for host, port, region in self._binds:
                 sockets = await _listening(host, port)
@@ -105,27 +90,27 @@ class HttpServer:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
-        for connection in list(self._state.connections):
+        for connection in list(self._shared.connections):
             connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(set(self._state.tasks), timeout=grace_seconds)
-        for task in list(self._state.tasks):
+        if self._shared.tasks:
+            await asyncio.wait(set(self._shared.tasks), timeout=grace_seconds)
+        for task in list(self._shared.tasks):
             task.cancel()
-        if self._state.tasks:
-            log.warning("broke off %d requests that did not end in time", len(self._state.tasks))
-            await asyncio.wait(set(self._state.tasks), timeout=FLUSH_SECONDS)
-        if self._state.connections:
+        if self._shared.tasks:
+            log.warning("broke off %d requests that did not end in time", len(self._shared.tasks))
+            await asyncio.wait(set(self._shared.tasks), timeout=FLUSH_SECONDS)
+        if self._shared.connections:
             self._shared.all_gone.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._shared.all_gone.wait(), FLUSH_SECONDS)
-        for connection in list(self._state.connections):
+        for connection in list(self._shared.connections):
             connection.transport.abort()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
 
     def _factory(self, region: str | None) -> Callable[[], Connection]:
-        return lambda: Connection(self._uvicorn, self._state, self._shared, region)
+        return lambda: Connection(self._shared, region)
 
     def _look(self) -> None:
         self.admission.tick()

@@ -9,7 +9,8 @@ from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.json import Decoder
 
 from hutong.errors import BadParam
-from hutong.http.request import EMPTY, body, caller
+from hutong.http.call import Call, HotResource, Outcome
+from hutong.http.request import EMPTY, Caller, body, caller, decode
 from hutong.ids import CellNo
 from hutong.receipts.service import Receipts
 
@@ -32,17 +33,18 @@ MARKERS_BODY = Decoder(MarkersBody)
 
 
 @dataclass(frozen=True)
-class ReceiptEndpoint:
+class ReceiptEndpoint(HotResource):
     receipts: Mapping[CellNo, Receipts]
 
-    async def on_post(self, req: Request, resp: Response, room_id: str, receipt_type: str, event_id: str) -> None:
-        thread_id = (await body(req, RECEIPT_BODY)).thread_id
+    def hot_post(self, call: Call) -> Outcome:
+        thread_id = decode(call.body, RECEIPT_BODY).thread_id
         if thread_id is not UNSET and not isinstance(thread_id, str):
             raise BadParam("thread_id", "must be a text: main, or the id of an event")
-        who = caller(req)
-        thread = None if thread_id is UNSET else thread_id
+        return self._mark(call.caller, None if thread_id is UNSET else thread_id, **call.path)
+
+    async def _mark(self, who: Caller, thread: str | None, room_id: str, receipt_type: str, event_id: str) -> bytes:
         await self.receipts[who.cell].mark(who.account, room_id, receipt_type, event_id, thread)
-        resp.data = EMPTY
+        return EMPTY
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from falcon.asgi import Request, Response
 from msgspec.json import Decoder
 
 from hutong.errors import BadParam
+from hutong.http.call import Call, HotResource, Outcome
 from hutong.http.jsonscan import event_content
 from hutong.http.request import (
     EVENT_BYTES_MAX,
@@ -73,16 +75,15 @@ class CreateEndpoint:
 
 
 @dataclass(frozen=True)
-class SendEndpoint:
+class SendEndpoint(HotResource):
     cells: Cells
 
-    async def on_put(self, req: Request, resp: Response, room_id: str, event_type: str, txn_id: str) -> None:
-        who = caller(req)
-        raw = await raw_body(req, EVENT_BYTES_MAX)
-        content = event_content(raw)
-        resp.data = event_id_body(
-            await self.cells[who.cell].rooms.send(who, room_id, event_type, txn_id, raw.strip(), content)
-        )
+    def hot_put(self, call: Call) -> Outcome:
+        return self._send(call, event_content(call.body), **call.path)
+
+    async def _send(self, call: Call, content: dict[str, Any], room_id: str, event_type: str, txn_id: str) -> bytes:
+        rooms = self.cells[call.caller.cell].rooms
+        return event_id_body(await rooms.send(call.caller, room_id, event_type, txn_id, call.body.strip(), content))
 
 
 @dataclass(frozen=True)

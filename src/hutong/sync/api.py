@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol
 
-from falcon.asgi import Request, Response
-
 from hutong.errors import BadParam, NotFound
-from hutong.http.request import Caller, caller, query_choice, query_flag, query_int, query_text
+from hutong.http.call import Call, HotResource, Outcome
+from hutong.http.request import Caller, query_choice, query_flag, query_int, query_text
 from hutong.ids import AccountNo, CellNo
 from hutong.sync.filters import EVERYTHING, FILTER_BYTES_MAX, Filter, FilterCache
 from hutong.sync.model import Ask
+from hutong.sync.poll import Poll
 from hutong.sync.service import Sync
 
 PATH = "/_matrix/client/v3/sync"
@@ -25,9 +25,13 @@ class KeptFilters(Protocol):
         """Raises: NotFound."""
         ...
 
+    def cached(self, account: AccountNo, filter_id: str) -> bytes | None:
+        """The same, if it is in memory."""
+        ...
+
 
 @dataclass(frozen=True)
-class SyncEndpoint:
+class SyncEndpoint(HotResource):
     waits: ClassVar = True
     syncs: Mapping[CellNo, Sync]
     kept: Mapping[CellNo, KeptFilters]
@@ -35,28 +39,36 @@ class SyncEndpoint:
     """Told who polls, and how they want to appear by that."""
     filters: FilterCache = field(default_factory=FilterCache)
 
-    async def on_get(self, req: Request, resp: Response) -> None:
-        who = caller(req)
-        presence = query_choice(req, "set_presence", _PRESENCES, "online")
-        ask = Ask(
-            since=query_text(req, "since") or None,
-            filter=await self._filter(who, query_text(req, "filter", max=FILTER_BYTES_MAX)),
-            timeout_ms=query_int(req, "timeout", 0, 0, TIMEOUT_MS_MAX),
-            full_state=query_flag(req, "full_state"),
-            state_after=query_flag(req, "use_state_after"),
-        )
-        self.polled(who, presence)
-        resp.data = await self.syncs[who.cell].answer(who.account, who.device, ask)
-
-    async def _filter(self, who: Caller, text: str | None) -> Filter:
+    def hot_get(self, call: Call) -> Outcome:
+        who = call.caller
+        text = query_text(call, "filter", max=FILTER_BYTES_MAX)
         if not text:
-            return EVERYTHING
+            return self._poll(call, EVERYTHING)
         if text.startswith("{"):
-            return self.filters.get(text)
+            return self._poll(call, self.filters.get(text))
+        kept = self.kept[who.cell].cached(who.account, text)
+        return self._poll(call, self.filters.get(kept)) if kept is not None else self._poll_with_kept(call, text)
+
+    async def _poll_with_kept(self, call: Call, filter_id: str) -> Outcome:
         try:
-            return self.filters.get(await self.kept[who.cell].get(who.account, text))
+            kept = await self.kept[call.caller.cell].get(call.caller.account, filter_id)
         except NotFound:
             raise BadParam("filter", "you have no filter with this id") from None
+        return self._poll(call, self.filters.get(kept))
+
+    def _poll(self, call: Call, filter: Filter) -> Poll:
+        who = call.caller
+        presence = query_choice(call, "set_presence", _PRESENCES, "online")
+        ask = Ask(
+            since=query_text(call, "since") or None,
+            filter=filter,
+            timeout_ms=query_int(call, "timeout", 0, 0, TIMEOUT_MS_MAX),
+            full_state=query_flag(call, "full_state"),
+            state_after=query_flag(call, "use_state_after"),
+        )
+        poll = self.syncs[who.cell].poll(who.account, who.device, ask)
+        self.polled(who, presence)
+        return poll
 
 
 def routes(

@@ -8,7 +8,6 @@ just before it. What is cut off is left out, and told when it answers again.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from hutong.accounts.account_data import unpack
 from hutong.cells.names import Names
@@ -17,21 +16,19 @@ from hutong.cells.tail import Tail
 from hutong.cells.tokens import SyncToken, Tokens
 from hutong.cells.view import RoomInfo, View
 from hutong.errors import RegionAway
+from hutong.http.call import settle
 from hutong.ids import AccountNo, CellNo, DeviceNo, MemberRef, Pos, RoomNo
 from hutong.rooms.event_types import MEMBER
 from hutong.rooms.unsigned import TxnText
 from hutong.sync.build import Builder
 from hutong.sync.look import Look, Stuck
 from hutong.sync.model import Ask, News, Section
+from hutong.sync.poll import Poll
 from hutong.sync.response import Assembler
 from hutong.sync.session import Session, Sessions
+from hutong.sync.wheel import Wheel
 from hutong.typing_notices.board import TypingBoard
 from hutong.vault.vault import Gone, Vault
-
-RETRY_S: Final = 0.5
-"""How long a stuck sync waits before it tries again."""
-SLOW_WAIT_S: Final = 10.0
-"""How long a first sync waits for a region that is slow."""
 
 Stripped = Callable[[RoomInfo, MemberRef], Awaitable[Sequence[bytes] | None]]
 """The stripped state of a room for somebody who is invited, wherever its home is; None when that is away now."""
@@ -71,46 +68,24 @@ class Sync:
     away: Callable[[CellNo], RegionAway]
     """The error for a client when a cell cannot be asked."""
     now: Callable[[], float]
+    wheel: Wheel
 
-    async def answer(self, account: AccountNo, device: DeviceNo, ask: Ask) -> bytes:
-        """The body of the answer, as soon as there is news, or when the client's time-out is over.
+    def poll(self, account: AccountNo, device: DeviceNo, ask: Ask) -> Poll:
+        """The answer to `ask`, as soon as there is news, or when the client's time-out is over.
 
-        Raises: BadParam naming `since`; RegionAway when a first answer needs the words of a region that is too slow.
-        Cost: waiting costs nothing. By the tail: no statement while words and names are cached, one more each for
+        Raises: BadParam naming `since`; the poll RegionAway, when a first answer needs the words of a region that is
+            too slow.
+        Cost: waiting costs a record. By the tail: no statement while words and names are cached, one more each for
             members of lazy loading, account data, summaries and replaced state. By the tables: a fixed number.
         """
         token = None if ask.since is None else self.tokens.parse_sync(ask.since, self.tail.head)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        until = began + ask.timeout_ms / 1_000
-        session = self.sessions.open(account, device)
-        try:
-            while token is not None and not ask.full_state and self._quiet(session, token):
-                if session.ended:  # nobody tells it any more what comes: the client stays where it is
-                    return _empty(self.tokens.sync(token.pos, token.eph), await self.keys(account, device))
-                if loop.time() >= until:  # up to here it is quiet; what comes while the keys are read is not
-                    next_batch = self.tokens.sync(self.tail.head, self.typing.eph)
-                    return _empty(next_batch, await self.keys(account, device))
-                await session.news(until)
-            while True:
-                try:
-                    found = await self._look(session, ask, token)
-                except Stuck as slow:  # there is nothing that could be told before it
-                    if loop.time() >= max(until, began + SLOW_WAIT_S):
-                        raise self.away(slow.cell) from None
-                    await asyncio.sleep(RETRY_S)
-                    continue
-                if found.telling or token is None or ask.full_state or session.ended or loop.time() >= until:
-                    return found.body
-                # Between the look at head and counter in `_look` and here, something may have come.
-                if session.last_pos <= found.upto and self.typing.eph == found.eph and not found.stuck:
-                    await session.news(until)
-                elif found.stuck:
-                    await session.news(min(until, loop.time() + RETRY_S))
-        finally:
-            self.sessions.close(session)
+        return Poll(self, self.sessions.open(account, device), ask, token, asyncio.get_running_loop().time())
 
-    def _quiet(self, session: Session, token: SyncToken) -> bool:
+    async def answer(self, account: AccountNo, device: DeviceNo, ask: Ask) -> bytes:
+        """The body of the answer of a `poll`. Raises as that."""
+        return await settle(self.poll(account, device, ask))
+
+    def quiet(self, session: Session, token: SyncToken) -> bool:
         """Whether it is certain that nothing happened since `token`: the usual case of a client that polls on."""
         if session.resets != self.tail.resets or session.moved or token.pos < max(session.loaded, session.last_pos):
             return False
@@ -120,7 +95,8 @@ class Sync:
             return True
         return session.watched.isdisjoint(self.typing.changed_after(token.eph))
 
-    async def _look(self, session: Session, ask: Ask, token: SyncToken | None) -> Answer:
+    async def look(self, session: Session, ask: Ask, token: SyncToken | None) -> Answer:
+        """What is new since `token`. Raises: Stuck, when nothing could be told before what is slow."""
         since = None if token is None else token.pos
         upto = max(await self.sessions.refresh(session), Pos(-1) if since is None else since)
         eph, stuck = self.typing.eph, False
@@ -196,10 +172,6 @@ class Sync:
         room = await self.view.room(news.own.room)
         if room is not None:
             news.stripped = await self.stripped(room, news.own.ref) or ()
-
-
-def _empty(next_batch: str, keys: bytes) -> bytes:
-    return b'{"next_batch":"%b",%b}' % (next_batch.encode(), keys)
 
 
 def _remember(look: Look) -> None:

@@ -7,7 +7,7 @@ rooms, which is one dictionary entry, and wakes the poll.
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from itertools import takewhile
-from typing import Final
+from typing import Final, Protocol
 
 from hutong.cells.codes import LogKind
 from hutong.cells.records import Record
@@ -25,6 +25,13 @@ SWEEP_S: Final = 15.0
 SENT_MAX: Final = 20_000
 
 Key = tuple[AccountNo, DeviceNo]
+
+
+class Waiting(Protocol):
+    """Who waits for news of a session."""
+
+    def has_news(self) -> None:
+        """Must not block or raise. Whoever is told waits no more."""
 
 
 class Session:
@@ -51,7 +58,7 @@ class Session:
         self.ignored: frozenset[str] = frozenset()
         """The user ids of those of whom only state is told."""
         self._sent: dict[tuple[RoomNo, MemberRef], tuple[Pos, Filter]] = {}
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: tuple[Waiting, ...] = ()
 
     def __call__(self, record: Record | None) -> None:
         """The tail has something: a record, or None for what has no place in the log."""
@@ -66,8 +73,7 @@ class Session:
                 if record.kind is LogKind.HEAL and record.room in self.rooms:
                     self.rooms[record.room].healed = record.pos
         for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
+            waiting.has_news()
 
     def _touch(self, room: RoomNo, pos: Pos) -> None:
         self.last.pop(room, None)
@@ -91,17 +97,12 @@ class Session:
             for own in self.rooms.values():
                 own.unread = None
 
-    async def news(self, until: float) -> None:
-        """Wait for a call of the tail, or until the loop's time is `until`. The caller saw that there is none yet."""
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(until, _resolve, waiting)
-        self._waiting.add(waiting)
-        try:
-            await waiting
-        finally:
-            timer.cancel()
-            self._waiting.discard(waiting)
+    def wait(self, waiting: Waiting) -> None:
+        """Tell `waiting` of the next call of the tail. The caller saw that there is none yet."""
+        self._waiting = (*self._waiting, waiting)
+
+    def wait_no_more(self, waiting: Waiting) -> None:
+        self._waiting = tuple(other for other in self._waiting if other is not waiting)
 
     def wake(self) -> None:
         self(None)
@@ -275,11 +276,6 @@ class Sessions:
         session.watched = set()
         session.ended = True
         session.wake()
-
-
-def _resolve(waiting: "asyncio.Future[None]") -> None:
-    if not waiting.done():
-        waiting.set_result(None)
 
 
 def _seq(moment: Moment) -> Seq:

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from falcon.asgi import Request, Response
 from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
 from hutong.errors import Forbidden
-from hutong.http.request import EMPTY, Caller, body, caller
+from hutong.http.call import Call, HotResource, Outcome
+from hutong.http.request import EMPTY, Caller, decode
 from hutong.ids import CellNo
 from hutong.typing_notices.service import TIMEOUT_MS_DEFAULT, TypingNotices
 
@@ -27,17 +27,19 @@ BODY = Decoder(TypingBody)
 
 
 @dataclass(frozen=True)
-class TypingEndpoint:
+class TypingEndpoint(HotResource):
     notices: Mapping[CellNo, TypingNotices]
     user_id: UserIdOf
 
-    async def on_put(self, req: Request, resp: Response, room_id: str, user_id: str) -> None:
-        asked = await body(req, BODY)
-        who = caller(req)
+    def hot_put(self, call: Call) -> Outcome:
+        asked = decode(call.body, BODY)
+        return self._say(call.caller, asked.timeout if asked.typing else 0, **call.path)
+
+    async def _say(self, who: Caller, ms: int, room_id: str, user_id: str) -> bytes:
         if user_id != await self.user_id(who):
             raise Forbidden("userId: you can only say so of yourself")
-        await self.notices[who.cell].say(who.account, room_id, asked.timeout if asked.typing else 0)
-        resp.data = EMPTY
+        await self.notices[who.cell].say(who.account, room_id, ms)
+        return EMPTY
 
 
 def routes(notices: Mapping[CellNo, TypingNotices], user_id: UserIdOf) -> list[tuple[str, object]]:

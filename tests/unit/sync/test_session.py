@@ -1,6 +1,5 @@
 """Sessions over a real tail; what the tables would say comes from a small stand-in."""
 
-import asyncio
 from collections.abc import Collection
 
 import pytest
@@ -85,24 +84,33 @@ async def test_a_session_of_many_rooms_looks_only_at_those_with_news() -> None:
     assert session.touched_after(Pos(999)) == [5, 7]
 
 
-async def test_a_wait_ends_with_a_record_or_with_its_time() -> None:
+class Waiter:
+    """Counts how often it is told of news, and waits no more then."""
+
+    def __init__(self, session: Session) -> None:
+        self.told = 0
+        self._session = session
+        session.wait(self)
+
+    def has_news(self) -> None:
+        self.told += 1
+        self._session.wait_no_more(self)
+
+
+async def test_a_wait_ends_with_a_record_or_a_nudge_and_is_told_once() -> None:
     tail, tables = Tail(Pos(5)), Tables()
     tables.member(1, 1, Membership.JOIN)
     all = sessions(tail, tables)
     session = all.open(ACCOUNT, PHONE)
     await all.refresh(session)
-    loop = asyncio.get_running_loop()
-    await session.news(loop.time() + 0.01)
-    waiting = [asyncio.create_task(session.news(loop.time() + 60)) for _ in range(2)]
-    await asyncio.sleep(0)
-    publish(tail, record(1))
-    async with asyncio.timeout(5):
-        await asyncio.gather(*waiting)
-    waits = asyncio.create_task(session.news(loop.time() + 60))
-    await asyncio.sleep(0)
+    waiters = [Waiter(session) for _ in range(3)]
+    session.wait_no_more(waiters[1])
+    publish(tail, record(1), record(2))
+    assert [waiter.told for waiter in waiters] == [1, 0, 1]
+    nudged = Waiter(session)
     tail.nudge(ROOM)
-    async with asyncio.timeout(5):
-        await waits
+    tail.nudge(ROOM)
+    assert nudged.told == 1
     all.stop()
 
 
@@ -189,14 +197,11 @@ async def test_a_log_out_ends_the_wait_and_the_session() -> None:
     all = sessions(tail, tables)
     session = all.open(ACCOUNT, PHONE)
     await all.refresh(session)
-    waits = asyncio.create_task(session.news(asyncio.get_running_loop().time() + 60))
-    await asyncio.sleep(0)
+    waiter = Waiter(session)
     all.end(ACCOUNT, DeviceNo(71))
-    assert not session.ended
+    assert (session.ended, waiter.told) == (False, 0)
     all.end(ACCOUNT)
-    async with asyncio.timeout(5):
-        await waits
-    assert session.ended
+    assert (session.ended, waiter.told) == (True, 1)
     assert not tail.watched(ROOM)
     assert len(all) == 0
     all.stop()
