@@ -64,7 +64,7 @@ async def test_a_first_sync_waits_for_what_is_slow(
 async def test_a_first_sync_says_when_a_region_is_too_slow_for_it(
     node: Node, alice: Client, bob: Client, carol: Client, lane: str, ways: Ways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hutong.sync.service.SLOW_WAIT_S", 0.1)
+    monkeypatch.setattr("hutong.sync.poll.SLOW_WAIT_S", 0.1)
     await talk(alice, bob, carol, lane)
     forget_words(node, "ru")
     ways.one(RU, EU, delay_s=TOO_SLOW_S)
