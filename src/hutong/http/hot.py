@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from falcon.routing import CompiledRouter
 
 from hutong.errors import Unavailable
-from hutong.http.admission import NO_WORK, Kind, kind_of, token_of
+from hutong.http.admission import NO_WORK, kind_of, token_of
 from hutong.http.call import Call, Hot, Outcome, Wait, hot_methods
 from hutong.http.edge import Edge, Rule, bearer
 from hutong.http.failures import error_body, json_answer, retry_after
@@ -90,6 +90,7 @@ class HotCall:
 
     __slots__ = (
         "_address",
+        "_at_work",
         "_caller",
         "_disconnected",
         "_kind",
@@ -122,6 +123,7 @@ class HotCall:
         self._address: str | None = connection.client_address(head)
         self._parts: list[bytes] | None = None
         self._disconnected = False
+        self._at_work = False
         self._kind = kind_of(head.method, head.path, head.query)
         self._token = b"" if self._kind in NO_WORK else token_of(head.headers)
         self._started = 0.0
@@ -145,8 +147,8 @@ class HotCall:
         self._started = self._route.edge.clock()
         refusal = admission.admit(self._kind, self._token)
         if refusal is None:
+            self._at_work = True
             return True
-        self._kind = Kind.ALWAYS
         admission.say(lambda: self._refuse(refusal))
         return False
 
@@ -252,8 +254,10 @@ class HotCall:
 
     def _end(self) -> None:
         """It is at work no more."""
-        kind, self._kind = self._kind, Kind.ALWAYS
-        self.connection.shared.admission.done(kind, self._token, self._route.edge.clock() - self._started)
+        if self._at_work:
+            self._at_work = False
+            seconds = self._route.edge.clock() - self._started
+            self.connection.shared.admission.done(self._kind, self._token, seconds)
 
 
 def _stopping() -> Unavailable:
