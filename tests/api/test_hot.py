@@ -336,6 +336,6 @@ async def test_whatever_is_sent_harms_nobody(caplog: pytest.LogCaptureFixture) -
                 for poll in edge.waiting.polls:
                     poll.wake(b"1")
                 await asyncio.sleep(0.01)
-        assert not any(edge.server.admission.at_work().values())
+        await until(lambda: not any(edge.server.admission.at_work().values()))
         assert all(poll.waker is None or poll.answer is not None for poll in edge.waiting.polls)
     assert caplog.text == ""
