@@ -424,7 +424,7 @@ class Node:
 
     async def _problems(self) -> list[str]:
         """What keeps this node from serving, in plain words; nothing when it is ready."""
-        return [f"cell {number} cannot write" for number, slices in self.slices.items() if not slices.cell.writer.ready]
+        return [slices.cell.problem for slices in self.slices.values() if slices.cell.problem is not None]
 
 
 async def start(

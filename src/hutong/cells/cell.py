@@ -46,6 +46,7 @@ from hutong.cells.messages import (
 from hutong.cells.missed import MissedRows
 from hutong.cells.names import Names, People
 from hutong.cells.ops import TellErased, VoidEvent
+from hutong.cells.pulse import Pulse
 from hutong.cells.reads import Reads
 from hutong.cells.records import Envelope, Member, Record
 from hutong.cells.replication import Replication
@@ -106,6 +107,7 @@ class Cell:
         self.links = links
         self.link = BreakingLink(self.number, links.of(self.number))
         self.reads = Reads(pool)
+        self.pulse = Pulse(self.number, self.reads.alive)
         self.tail = Tail(Pos(0))
         self.memory = Memory(pool, rev.restored, rev.restored_pos)
         self.view = View(self.reads, directory.server_name)
@@ -170,6 +172,13 @@ class Cell:
     def minute(self) -> Minute:
         return Minute(int(self.now() // 60))
 
+    @property
+    def problem(self) -> str | None:
+        """What keeps this cell from its work, in plain words."""
+        if not self.pulse.beats:
+            return f"the database of cell {self.number} does not answer"
+        return None if self.writer.ready else f"cell {self.number} cannot write"
+
     async def start(self) -> None:
         """Take the writer's lock, and answer other cells. Raises NotTheWriter, KeystoreError."""
         await self.replication.load()
@@ -184,6 +193,7 @@ class Cell:
         self.replication.start()
         loop = asyncio.get_running_loop()
         self._chores = [
+            loop.create_task(self.pulse.run()),
             loop.create_task(self.settling.run()),
             loop.create_task(self._record_head()),
             loop.create_task(self._sweep()),
@@ -296,6 +306,8 @@ class Cell:
 
     async def _answer_ping(self, _: CellNo, request: Ping) -> None:
         """Who cannot read is as good as cut off."""
+        if not self.pulse.beats:
+            raise ConnectionError
         await self.reads.alive()
 
     async def _answer_append(self, src: CellNo, request: Append) -> Seq:

@@ -137,13 +137,15 @@ class Writer:
         for entry in self._queue:
             entry.fail(Unavailable("the node is stopping"))
         if self._connection is not None:
-            await self._connection.close()
+            with contextlib.suppress(*_NO_CONNECTION):  # it hangs, or is gone
+                await self._connection.close(timeout=STOP_PATIENCE_S)
 
     @property
     def ready(self) -> bool:
         """Whether it holds the cell's lock and can commit."""
         alive = self._task is not None and not self._task.done()
-        return alive and self._connection is not None and not self._connection.is_closed()
+        connected = self._connection is not None and not self._connection.is_closed()
+        return alive and connected and not self._away
 
     async def submit(self, op: Op[R]) -> R:
         """Commit `op` with the next batch. Resolves when it is durable and the tail shows it.

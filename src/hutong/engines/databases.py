@@ -1,5 +1,6 @@
 """A cell's database, opened: brought up to date, and reached by a pool for reads and a connection for the writer."""
 
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ AWAY: tuple[type[Exception], ...] = (
 NO_ROOM: tuple[type[Exception], ...] = (asyncpg.InsufficientResourcesError,)
 """What a statement raises when the disk is full, or another limit of the database is reached."""
 POOL_MIN, POOL_MAX = 4, 10
+CONNECTION_QUERIES_MAX, CONNECTION_IDLE_S_MAX = 50_000, 300.0
 STATEMENTS_MAX = 400
 """How many statements a connection keeps prepared: all that there are."""
 _TYPES = "SELECT " + ", ".join(
@@ -31,6 +33,10 @@ _TYPES = "SELECT " + ", ".join(
 )
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
+
+
+LET_GO_S = 0.5
+"""How long the server is waited for to let go of a statement that nobody waits for any more."""
 
 
 class CannotConnect(Exception):
@@ -47,6 +53,18 @@ class Database:
 
     async def close(self) -> None:
         self.pool.terminate()
+
+
+class _Pool(asyncpg.Pool):
+    """Whoever waits at most for so long, waits no longer, also when the server hangs.
+
+    A statement that is given up is cancelled, and its connection comes back when the server has said so. One that says
+    nothing is waited for as long as a whole statement may take; here, its connection is closed instead.
+    """
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:
+        with contextlib.suppress(TimeoutError):  # closed by then; who gave up has an error of their own
+            await super().release(connection, timeout=LET_GO_S if timeout is None else timeout)
 
 
 async def open_database(dsn: str, cell: CellNo, called: str) -> Database:
@@ -69,9 +87,11 @@ async def open_database(dsn: str, cell: CellNo, called: str) -> Database:
         rev = await migrate(connection, cell, lambda: secrets.randbelow(GEN_MAX - 1) + 1)
     finally:
         await connection.close()
-    pool = await asyncpg.create_pool(
+    pool = await _Pool(
         dsn, min_size=POOL_MIN, max_size=POOL_MAX, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S,
         init=_learn_types, reset=_keep_session, statement_cache_size=STATEMENTS_MAX, max_cached_statement_lifetime=0,
+        max_queries=CONNECTION_QUERIES_MAX, max_inactive_connection_lifetime=CONNECTION_IDLE_S_MAX, loop=None,
+        connection_class=asyncpg.Connection, record_class=asyncpg.Record,
     )  # fmt: skip
     return Database(pool, connect, rev)
 
