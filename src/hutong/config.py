@@ -78,9 +78,9 @@ class Limits:
     idle_seconds_max: float = 75.0
     connections_max: int = 100_000
     reads_max: int = 500
-    writes_max: int = 1_000
-    heavy_max: int = 100
-    passwords_max: int = 100
+    writes_max: int = 500
+    heavy_max: int = 64
+    passwords_max: int = 64
     answer_seconds_max: float = 2.0
     send: Rate = Rate(20.0, 100)
     read: Rate = Rate(50.0, 200)

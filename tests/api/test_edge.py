@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -183,7 +183,9 @@ class Edge:
 
 
 @asynccontextmanager
-async def serve(limits: Limits, limiter: RateLimiter | None = None) -> AsyncIterator[Edge]:
+async def serve(
+    limits: Limits, limiter: RateLimiter | None = None, more: Iterable[tuple[str, object]] = ()
+) -> AsyncIterator[Edge]:
     waiting, stubborn = Waiting(), Stubborn()
     routes = [
         ("/echo/{name}", Echo()),
@@ -192,7 +194,9 @@ async def serve(limits: Limits, limiter: RateLimiter | None = None) -> AsyncIter
         ("/streamed", Streamed()),
         ("/away", Away()),
         ("/waiting", waiting),
+        ("/sync", waiting),
         ("/stubborn", stubborn),
+        *more,
     ]
     app = build_app(routes, authenticate, hosts={"eu.localhost": "eu"}, limiter=limiter)
     server = HttpServer(app, [("127.0.0.1", 0, None), ("127.0.0.1", 0, "ru")], limits)

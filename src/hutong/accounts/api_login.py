@@ -22,6 +22,7 @@ from hutong.http.request import (
     Response,
     body,
     caller,
+    only_while_wanted,
     query_choice,
     query_text,
     request_region,
@@ -175,7 +176,8 @@ class LoginEndpoint:
         # Each place where there is such a person costs one check of the password; nobody anywhere costs one as well.
         known = [home for home in candidates if await home.accounts.find(localpart) is not None]
         for home in known or candidates[:1]:
-            account = await home.accounts.prove(localpart, asked.password)
+            with only_while_wanted(req):
+                account = await home.accounts.prove(localpart, asked.password)
             if account is not None:
                 login = await home.sessions.start(
                     account, asked.device_id, asked.initial_device_display_name, refreshable=bool(asked.refresh_token)

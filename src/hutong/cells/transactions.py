@@ -5,11 +5,15 @@ Held in memory after one statement per device and start; the table's unique key 
 
 import asyncio
 from collections import OrderedDict
+from itertools import islice
 
 from hutong.cells.reads import Reads
 from hutong.ids import AccountNo, DeviceNo
 
 DEVICES_MAX = 50_000
+OF_DEVICE_MAX = 2_000
+"""Of each device so many are remembered, and at times twice as many. A repetition of one before them is refused by the
+table's unique key."""
 RECENT_MAX = 50_000
 Device = tuple[AccountNo, DeviceNo]
 
@@ -50,8 +54,12 @@ class Transactions:
 
     def end(self, device: Device, key: bytes, event_id: bytes | None) -> None:
         """It made `event_id`, or (None) it failed."""
-        if device in self._devices:
-            self._devices[device][key] = event_id
+        known = self._devices.get(device)
+        if known is not None:
+            known[key] = event_id
+            if len(known) >= 2 * OF_DEVICE_MAX:
+                for old in list(islice(known, OF_DEVICE_MAX)):
+                    del known[old]
         future = self._under_way.pop((device, key), None)
         if future is not None:
             future.set_result(None)

@@ -21,21 +21,23 @@ from hutong.errors import LimitExceeded, MatrixError, Unavailable
 
 Kind = StrEnum("Kind", "ALWAYS POLL READ WRITE HEAVY PASSWORD")
 """ALWAYS is never refused, nor is POLL: a client that goes on from where it is. HEAVY costs as much as many a READ."""
+READS: Final = frozenset({Kind.READ, Kind.HEAVY})
+"""Nothing is lost when one of these is broken off."""
 Reason = StrEnum("Reason", "FULL SHARE")
 NO_WORK: Final = frozenset({Kind.ALWAYS, Kind.POLL})
 
 TICK_S: Final = 0.05
-JUDGE_S: Final = 0.5
+JUDGE_S: Final = 0.25
 LAG_S_MAX: Final = 0.1
 """How late the event loop may be all the time; being late now and then is no overload."""
-LOWERED, RAISED = 0.7, 1.5
+LOWERED, RAISED, SMOOTHED = 0.5, 1.25, 0.5
 CALLER_SHARE, HOME_SHARE = 1 / 8, 1 / 2
 CALLER_MIN: Final = 32
 REFUSALS_PER_TICK: Final = 100
 REFUSAL_WAIT_S_MAX: Final = 2.0
 RETRY_MS: Final = (1_000, 2_000, 3_000, 4_000, 5_000)
 """In turn, so that those who were refused together do not come back together."""
-FLOOR: Final = {Kind.READ: 64, Kind.WRITE: 64, Kind.HEAVY: 32, Kind.PASSWORD: 16}
+FLOOR: Final = {Kind.READ: 64, Kind.WRITE: 64, Kind.HEAVY: 16, Kind.PASSWORD: 16}
 
 _HEAVY_READS = frozenset(
     {b"messages", b"members", b"joined_members", b"state", b"hierarchy", b"threads", b"publicRooms"}
@@ -55,7 +57,7 @@ def kind_of(method: str, path: bytes, query: bytes) -> Kind:
             return Kind.POLL if waits else Kind.HEAVY
         if path in _ALWAYS:
             return Kind.ALWAYS
-        heavy = last in _HEAVY_READS or b"/context/" in before or b"/relations/" in before
+        heavy = last in _HEAVY_READS or b"/context/" in path or b"/relations/" in path
         return Kind.HEAVY if heavy else Kind.READ
     if method == "OPTIONS":
         return Kind.ALWAYS
@@ -86,16 +88,19 @@ class _Work:
     floor: int
     count: int = 0
     holders: dict[bytes, int] = field(default_factory=dict)
-    quick: int = 0
-    slow: int = 0
+    ended: int = 0
+    per_second: float = 0.0
 
-    def judge(self, late: bool) -> None:
-        """Lower or raise what may be at work, by what happened since the last time."""
-        if late or self.slow > self.quick:
+    def judge(self, passed_s: float, answer_s_max: float, late: bool) -> None:
+        """Lower or raise what may be at work, by what ended since the last time, `passed_s` ago."""
+        self.per_second += SMOOTHED * (self.ended / passed_s - self.per_second)
+        self.ended = 0
+        # Little's law: who begins now is answered after count / per_second.
+        behind = self.count > self.limit / 2 and self.count > self.per_second * answer_s_max
+        if late or behind:
             self.limit = max(self.floor, self.limit * LOWERED)
         else:
             self.limit = min(self.limit_max, self.limit * RAISED)
-        self.quick = self.slow = 0
 
 
 class Admission:
@@ -107,7 +112,7 @@ class Admission:
 
     def __init__(self, limits: Limits, clock: Callable[[], float], homes: int = 1) -> None:
         self._clock = clock
-        self._seconds_max = limits.answer_seconds_max
+        self._answer_s_max = limits.answer_seconds_max
         most = {
             Kind.READ: limits.reads_max,
             Kind.WRITE: limits.writes_max,
@@ -144,16 +149,13 @@ class Admission:
         work.count += 1
         return None
 
-    def done(self, kind: Kind, token: bytes, seconds: float) -> None:
-        """What was admitted has ended after `seconds`."""
+    def done(self, kind: Kind, token: bytes) -> None:
+        """What was admitted has ended."""
         work = self._work.get(kind)
         if work is None:
             return
         work.count -= 1
-        if seconds > self._seconds_max:
-            work.slow += 1
-        else:
-            work.quick += 1
+        work.ended += 1
         if token:
             for holder in (token, token.rpartition(b".")[0]):
                 work.holders[holder] -= 1
@@ -182,12 +184,12 @@ class Admission:
         self._due = now + TICK_S
         self._say_more()
         if now - self._judged >= JUDGE_S:
-            self._judged = now
+            passed_s, self._judged = now - self._judged, now
             self.lag_s = max(self._lags_s)
             late = min(self._lags_s) > LAG_S_MAX
             self._lags_s.clear()
             for work in self._work.values():
-                work.judge(late)
+                work.judge(passed_s, self._answer_s_max, late)
 
     def _say_more(self) -> None:
         self._sayable = 0

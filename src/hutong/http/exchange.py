@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from hutong.errors import MatrixError, Unavailable
-from hutong.http.admission import Kind, kind_of, token_of
+from hutong.http.admission import READS, Kind, kind_of, token_of
 from hutong.http.failures import error_bytes, status_line, where
 from hutong.http.reader import Head
 
@@ -37,7 +37,7 @@ class Exchange:
         self.answered = False
         self._kind = Kind.ALWAYS
         self._token = b""
-        self._began = 0.0
+        self._task: asyncio.Task[Any] | None = None
         self.head_written = False
         self._continue = head.expects_continue
         self._news = asyncio.Event()
@@ -68,6 +68,8 @@ class Exchange:
         self.disconnected = True
         self._news.set()
         self._let_go()
+        if self._task is not None and self._kind in READS:
+            self._task.cancel()
 
     def shutdown(self) -> None:
         """The server stops: whoever waits is let go, the rest is finished."""
@@ -89,7 +91,6 @@ class Exchange:
         admission = self.connection.shared.admission
         refusal = admission.admit(self._kind, self._token)
         if refusal is None:
-            self._began = self.connection.shared.loop.time()
             return True
         admission.say(lambda: self._refuse(refusal))
         return False
@@ -105,11 +106,12 @@ class Exchange:
 
     async def _run(self) -> None:
         shared = self.connection.shared
+        self._task = asyncio.current_task()
         try:
             if not self.disconnected:  # a client that has gone already wants nothing any more
                 await self._ask(shared.app)
         finally:
-            shared.admission.done(self._kind, self._token, shared.loop.time() - self._began)
+            shared.admission.done(self._kind, self._token)
 
     async def _ask(self, app: Any) -> None:
         try:

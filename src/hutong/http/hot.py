@@ -256,8 +256,7 @@ class HotCall:
         """It is at work no more."""
         if self._at_work:
             self._at_work = False
-            seconds = self._route.edge.clock() - self._started
-            self.connection.shared.admission.done(self._kind, self._token, seconds)
+            self.connection.shared.admission.done(self._kind, self._token)
 
 
 def _stopping() -> Unavailable:

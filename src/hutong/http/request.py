@@ -3,8 +3,10 @@
 Every function raises a `MatrixError` that names the parameter or field; an endpoint lets it pass.
 """
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Annotated, Any, Protocol, TypeVar, overload
 from urllib.parse import unquote_to_bytes
@@ -32,6 +34,7 @@ __all__ = [
     "client_address",
     "decode",
     "on_disconnect",
+    "only_while_wanted",
     "query_choice",
     "query_flag",
     "query_int",
@@ -188,6 +191,18 @@ def client_address(req: falcon.asgi.Request) -> str:
 def on_disconnect(req: falcon.asgi.Request, callback: Callable[[], object]) -> None:
     """Call `callback` once if the client goes away, or the server stops, before the answer."""
     req.scope["hutong.on_disconnect"] = callback
+
+
+@contextmanager
+def only_while_wanted(req: falcon.asgi.Request) -> Iterator[None]:
+    """Break off what is awaited inside when the client goes away, or the server stops: nobody is left to tell."""
+    task = asyncio.current_task()
+    assert task is not None
+    on_disconnect(req, task.cancel)
+    try:
+        yield
+    finally:
+        req.scope.pop("hutong.on_disconnect", None)
 
 
 async def raw_body(req: falcon.asgi.Request, bytes_max: int | None = None) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hutong.cells.decisions import Decisions
 from hutong.cells.records import Txn
 from hutong.cells.retention import TXNS_KEPT_MIN, Retention
-from hutong.cells.transactions import Transactions
+from hutong.cells.transactions import OF_DEVICE_MAX, Transactions
 from hutong.ids import DeviceNo, Minute
 from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ALICES, Desk, new_id
@@ -113,3 +113,13 @@ async def test_what_nobody_comes_back_for_is_swept(desk: Desk, transactions: Tra
     await retention.sweep(Minute(2 + TXNS_KEPT_MIN), desk.tail.head)
     assert await desk.home.reads.txns(*DEVICE) == {}
     assert await transactions.begin(DEVICE, KEY) is None
+
+
+async def test_a_device_that_sends_on_and_on_takes_no_more_memory(transactions: Transactions) -> None:
+    keys = [number.to_bytes(16, "big") for number in range(5 * OF_DEVICE_MAX)]
+    for key in keys:
+        assert await transactions.begin(DEVICE, key) is None
+        transactions.end(DEVICE, key, key)
+    assert len(transactions._devices[DEVICE]) <= 2 * OF_DEVICE_MAX
+    for key in keys[-OF_DEVICE_MAX:]:
+        assert await transactions.begin(DEVICE, key) == key
