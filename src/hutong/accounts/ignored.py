@@ -14,6 +14,7 @@ from hutong.vault.vault import Gone
 
 TYPE: Final = "m.ignored_user_list"
 ACCOUNTS_KEPT_MAX: Final = 100_000
+NOBODY: Final[frozenset[str]] = frozenset()
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -40,9 +41,9 @@ class IgnoredUsers:
         try:
             content = _OBJECT.decode(await self._account_data.get(account, GLOBAL, TYPE))
         except (NotFound, Gone):
-            return frozenset()
+            return NOBODY
         ignored = content.get("ignored_users")
-        return frozenset(ignored) if isinstance(ignored, dict) else frozenset()
+        return frozenset(ignored) if isinstance(ignored, dict) and ignored else NOBODY
 
     def _forget(self, account: AccountNo, room: RoomNo, type: str) -> None:
         if room == GLOBAL and type == TYPE:

@@ -42,7 +42,7 @@ class Tail:
         self._by_room: dict[RoomNo, deque[Record]] = {}
         self._by_account: dict[AccountNo, deque[Record]] = {}
         self._room_waiters: dict[RoomNo, set[Waiter]] = defaultdict(set)
-        self._account_waiters: dict[AccountNo, set[Waiter]] = defaultdict(set)
+        self._account_waiters: dict[AccountNo, tuple[Waiter, ...]] = {}
         self._riding: dict[RoomNo, asyncio.TimerHandle] = {}
         """Rooms with receipts that nobody who waits was woken for."""
 
@@ -130,13 +130,15 @@ class Tail:
         for room in rooms:
             self._room_waiters[room].add(waiter)
         for account in accounts:
-            self._account_waiters[account].add(waiter)
+            self._account_waiters[account] = (*_without(self._account_waiters.get(account, ()), waiter), waiter)
 
     def unsubscribe(self, waiter: Waiter, rooms: Iterable[RoomNo], accounts: Iterable[AccountNo] = ()) -> None:
         for room in rooms:
             _discard(self._room_waiters, room, waiter)
         for account in accounts:
-            _discard(self._account_waiters, account, waiter)
+            others = _without(self._account_waiters.pop(account, ()), waiter)
+            if others:
+                self._account_waiters[account] = others
 
     def watched(self, room: RoomNo) -> bool:
         """Whether anybody here waits for news of `room`."""
@@ -160,6 +162,11 @@ def _after(records: deque[Record] | None, since: Pos) -> list[Record]:
     return found
 
 
+def _without(waiters: tuple[Waiter, ...], waiter: Waiter) -> tuple[Waiter, ...]:
+    """Few: the devices of one account."""
+    return tuple(other for other in waiters if other != waiter)
+
+
 def _drop_first(index: dict[K, deque[Record]], key: K) -> None:
     records = index[key]
     records.popleft()
@@ -167,8 +174,8 @@ def _drop_first(index: dict[K, deque[Record]], key: K) -> None:
         del index[key]
 
 
-def _discard(waiters: dict[K, set[Waiter]], key: K, waiter: Waiter) -> None:
-    if key in waiters:
-        waiters[key].discard(waiter)
-        if not waiters[key]:
-            del waiters[key]
+def _discard(waiters: dict[RoomNo, set[Waiter]], room: RoomNo, waiter: Waiter) -> None:
+    if room in waiters:
+        waiters[room].discard(waiter)
+        if not waiters[room]:
+            del waiters[room]

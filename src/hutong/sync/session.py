@@ -7,6 +7,7 @@ rooms, which is one dictionary entry, and wakes the poll.
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from itertools import takewhile
+from sys import intern
 from typing import Final, Protocol
 
 from hutong.cells.codes import LogKind
@@ -22,7 +23,9 @@ from hutong.sync.model import START, Before, Own, is_about
 IDLE_S: Final = 90.0
 """A session ends so long after its last poll."""
 SWEEP_S: Final = 15.0
-SENT_MAX: Final = 20_000
+TOLD_MAX: Final = 20_000
+NOBODY: Final[frozenset[str]] = frozenset()
+"""The one that all share who ignore nobody."""
 
 Key = tuple[AccountNo, DeviceNo]
 
@@ -35,6 +38,30 @@ class Waiting(Protocol):
 
 
 class Session:
+    """There is one for every device that is on, so what it holds is little."""
+
+    __slots__ = (
+        "_told",
+        "_told_by",
+        "_told_count",
+        "_waiting",
+        "account",
+        "device",
+        "ended",
+        "ignored",
+        "last",
+        "last_pos",
+        "loaded",
+        "lock",
+        "moved",
+        "polls",
+        "resets",
+        "rooms",
+        "seen",
+        "used_at",
+        "watched",
+    )
+
     def __init__(self, account: AccountNo, device: DeviceNo) -> None:
         self.account = account
         self.device = device
@@ -55,9 +82,11 @@ class Session:
         self.polls = 0
         self.used_at = 0.0
         self.lock = asyncio.Lock()
-        self.ignored: frozenset[str] = frozenset()
+        self.ignored = NOBODY
         """The user ids of those of whom only state is told."""
-        self._sent: dict[tuple[RoomNo, MemberRef], tuple[Pos, Filter]] = {}
+        self._told: dict[RoomNo, dict[MemberRef, Pos]] = {}
+        self._told_by: Filter | None = None
+        self._told_count = 0
         self._waiting: tuple[Waiting, ...] = ()
 
     def __call__(self, record: Record | None) -> None:
@@ -107,20 +136,24 @@ class Session:
     def wake(self) -> None:
         self(None)
 
-    # Which members a lazy-loading client has been told of: by the answer that ended where, to which filter.
+    # Which members a lazy-loading client has been told of: by the answer that ended where.
 
     def was_told(self, room: RoomNo, ref: MemberRef, since: Pos, filter: Filter) -> bool:
         """Whether a client that holds a token for `since` has the member's event.
 
         With one filter, what an answer shows is shown by every way to its end. With another it may not have been.
         """
-        told = self._sent.get((room, ref))
-        return told is not None and told[0] <= since and told[1] is filter
+        told = self._told.get(room)
+        return filter is self._told_by and told is not None and ref in told and told[ref] <= since
 
     def tell(self, room: RoomNo, ref: MemberRef, upto: Pos, filter: Filter) -> None:
-        if len(self._sent) >= SENT_MAX:
-            self._sent.clear()  # then members are told again, which is allowed
-        self._sent[room, ref] = upto, filter
+        if filter is not self._told_by or self._told_count >= TOLD_MAX:
+            self._told = {}  # then members are told again, which is allowed
+            self._told_by, self._told_count = filter, 0
+        told = self._told.setdefault(room, {})
+        if ref not in told:
+            self._told_count += 1
+        told[ref] = upto
 
     def before(self, own: Own, since: Pos, upto: Pos) -> Before:
         """The own membership at `since`, which must not lie before `loaded`, and what it was until the last move."""
@@ -236,7 +269,7 @@ class Sessions:
     def _own(self, row: MyRoom) -> Own:
         return Own(
             room=row.room,
-            room_id=room_id_text(row.room_id, row.version, self._server_name(row.home)),
+            room_id=intern(room_id_text(row.room_id, row.version, self._server_name(row.home))),
             ref=row.ref,
             home=row.home,
             version=row.version,
