@@ -92,11 +92,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Passwords:
-    """What a password's hash costs (Argon2id), and how many are worked out at once."""
+    """What a password's hash costs (Argon2id), and how many are worked out at once.
+
+    `at_once`: 0 for one fewer than there are processors, at least one.
+    """
 
     memory_kib: int = 19_456
     passes: int = 2
-    at_once: int = 2
+    at_once: int = 0
     chars_min: int = 8
 
 
@@ -280,7 +283,7 @@ def _passwords(section: Section) -> Passwords:
     return Passwords(
         memory_kib=section.integer("memory_kib", plain.memory_kib, 8, 4 << 20),
         passes=section.integer("passes", plain.passes, 1, 100),
-        at_once=section.integer("at_once", plain.at_once, 1, 64),
+        at_once=section.integer("at_once", plain.at_once, 0, 64),
         chars_min=section.integer("chars_min", plain.chars_min, 1, 512),
     )
 

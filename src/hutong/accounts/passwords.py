@@ -1,4 +1,4 @@
-"""Passwords: Argon2id, a few at a time, so that a rush of logins does not take the processor from everybody else."""
+"""Passwords: Argon2id, a few at a time, so that a rush of logins leaves a processor to everybody else."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from hutong.config import Passwords as Cost
+from hutong.engines.process import processors
 from hutong.errors import BadParam, MatrixError, Unavailable
 
 PASSWORD_BYTES_MAX = 1_024
@@ -24,7 +25,7 @@ class Passwords:
     def __init__(self, cost: Cost) -> None:
         self._chars_min = cost.chars_min
         self._hasher = PasswordHasher(time_cost=cost.passes, memory_cost=cost.memory_kib, parallelism=_PARALLELISM)
-        self._threads = ThreadPoolExecutor(cost.at_once, thread_name_prefix="passwords")
+        self._threads = ThreadPoolExecutor(cost.at_once or max(1, processors() - 1), thread_name_prefix="passwords")
         self._waiting = 0
         # Somebody who does not exist takes as long as somebody who does.
         self._nobody = self._hasher.hash("nobody's password")

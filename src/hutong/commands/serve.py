@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -20,7 +19,7 @@ from hutong.commands.common import Failed, console, load, operator_errors, where
 from hutong.commands.control import control
 from hutong.commands.folder import made_for_serving
 from hutong.config import Config
-from hutong.engines.process import forbid_core_dumps, raise_open_files
+from hutong.engines.process import forbid_core_dumps, raise_open_files, shorten_pauses
 
 if TYPE_CHECKING:
     from hutong.node import Node
@@ -33,7 +32,6 @@ Examples:
   hutong serve --data /srv/hutong --port 9000    elsewhere
   hutong serve --config hutong.toml --region ru  one of the regions that hutong.toml lists
 """
-GC_THRESHOLDS = (50_000, 20, 100)
 INTERRUPTED = 130
 
 
@@ -65,10 +63,7 @@ async def _serve(config: Config) -> None:
         return
     try:
         async with control(node, config, OPERATIONS):
-            # What lives as long as the node is not looked through again at each collection.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*GC_THRESHOLDS)
+            shorten_pauses()
             _greet(config, node)
             await stop.wait()
     finally:
