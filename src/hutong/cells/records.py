@@ -13,7 +13,7 @@ from hutong.ids import AccountNo, DeviceNo, HomeNo, MemberRef, Minute, Pos, Room
 from hutong.rooms.event_types import MEMBER
 
 
-class Envelope(Struct, frozen=True, array_like=True, kw_only=True):
+class Envelope(Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """What is needed to order and route one event, as it travels between cells."""
 
     room: RoomNo
@@ -57,14 +57,14 @@ class Envelope(Struct, frozen=True, array_like=True, kw_only=True):
         return self.skey is not None
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True, gc=False):
     """An event in this cell: an envelope's fields, and its place in this cell's log."""
 
     pos: Pos
     env: Envelope
 
 
-class Words(Struct, frozen=True, array_like=True):
+class Words(Struct, frozen=True, array_like=True, gc=False):
     """An event's content in memory. `json` are the bytes that the client sent."""
 
     ts_ms: int
@@ -98,7 +98,7 @@ def unpack(plain: bytes) -> Words:
     return Words(ts_ms, type_, plain[at : at + key_length].decode(), plain[at + key_length :])
 
 
-class Member(Struct, frozen=True, kw_only=True):
+class Member(Struct, frozen=True, kw_only=True, gc=False):
     """One person in one room. `membership` is a Membership code, 0 when the ref was never used."""
 
     room: RoomNo
@@ -133,7 +133,7 @@ class Txn(Struct, frozen=True):
     key: bytes
 
 
-class ReceiptRow(Struct, frozen=True, kw_only=True):
+class ReceiptRow(Struct, frozen=True, kw_only=True, gc=False):
     room: RoomNo
     ref: MemberRef
     rtype: int
@@ -143,7 +143,7 @@ class ReceiptRow(Struct, frozen=True, kw_only=True):
     pos: Pos
 
 
-class Record(Struct, kw_only=True):
+class Record(Struct, kw_only=True, gc=False):
     """One record of the log as the tail holds it, published after its commit. Only the tail changes it: a redaction."""
 
     pos: Pos

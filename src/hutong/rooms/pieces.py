@@ -22,7 +22,7 @@ Governing = Callable[[Envelope], Awaitable[dict[str, Any] | None]]
 """What a state event whose words are gone still says, since the room goes on by it."""
 
 
-class Piece(Struct, frozen=True):
+class Piece(Struct, frozen=True, gc=False):
     """An event without its last brace, and what filters ask about it."""
 
     fragment: bytes
