@@ -21,6 +21,7 @@ from hutong.rooms.event_types import MEMBER, Membership
 from hutong.rooms.pieces import Pieces
 from hutong.sync import rooms, timeline, unread
 from hutong.sync.counting import Counting
+from hutong.sync.latest import Latest
 from hutong.sync.look import Look, Stuck
 from hutong.sync.model import END_OF_TIME, NOWHERE, Before, News, Own, Section, is_about
 from hutong.sync.session import Session
@@ -54,7 +55,8 @@ class Builder:
         self._tail = tail
         self._reads = reads
         self._surroundings = surroundings
-        self._counting = Counting(tail, reads, pieces)
+        self._latest = Latest(tail, reads)
+        self._counting = Counting(tail, reads, pieces, self._latest)
         self._pieces = pieces
         self._roots = roots
         self._typing = typing
@@ -168,7 +170,7 @@ class Builder:
         budget = self._budget(look)
         if asked:
             windows = [(news.own.room, news.after, news.upto, news.own.from_seq) for news in asked]
-            found = await self._reads.timelines(windows, look.ask.filter.timeline.types.codes, budget)
+            found = await self._latest.timelines(windows, look.ask.filter.timeline.types.codes, budget)
             for news in asked:
                 news.scanned = found.get(news.own.room, [])
                 news.more = len(news.scanned) >= budget
@@ -286,7 +288,7 @@ class Builder:
         codes = filter.state.types.codes
         found: dict[RoomNo, list[Event]] = {}
         if whole:
-            found |= await self._reads.state_at(whole, codes, members=not filter.lazy)
+            found |= await self._latest.state_at(whole, codes, members=not filter.lazy)
         if changed:
             found |= await self._reads.state_since(changed, codes, look.told)
         if gaps:  # no change of a membership is redundant, however little is told of the others
@@ -332,7 +334,7 @@ class Builder:
                     redundant and look.session.was_told(news.own.room, ref, look.told, filter)
                 ):
                     asked.append((news.own.room, ref, start, news.upto))
-        found = await self._reads.members_at(asked) if asked else {}
+        found = await self._latest.members_at(asked) if asked else {}
         for news in told:
             shown = set() if look.ask.state_after else {event.env.seq for event in news.events}
             members = found.get(news.own.room, ())
@@ -404,7 +406,7 @@ class Builder:
         due = [news for news in joined if news.fresh or news.full_state or self._members_moved(look, news)]
         if due:
             rooms_due = tuple(news.own.room for news in due)
-            found = await self._once(("summaries", look.upto, rooms_due), lambda: self._reads.summaries(rooms_due))
+            found = await self._once(("summaries", look.upto, rooms_due), lambda: self._latest.summaries(rooms_due))
             for news in due:
                 news.summary = found.get(news.own.room)
 

@@ -8,6 +8,7 @@ from hutong.cells.unread_reads import LoudEvent, UnreadRow
 from hutong.ids import MemberRef, RoomNo
 from hutong.rooms.pieces import Pieces
 from hutong.sync import unread
+from hutong.sync.latest import Latest
 from hutong.sync.look import Look
 from hutong.sync.model import News, Own
 
@@ -17,17 +18,18 @@ class Counting:
     tail: Tail
     reads: SyncReads
     pieces: Pieces
+    latest: Latest
 
     async def read(self, look: Look, joined: list[News]) -> None:
         """Set `unread` of the news of rooms that the reader is in.
 
-        Cost: nothing for a session that polls on, unless an event may name its reader; else one statement, and one
-        more for a reader who ignores somebody.
+        Cost: no statement for a session that polls on, nor where the last events that are kept of a room go back to
+        what is read, unless one may name its reader; else one, and one more for a reader who ignores somebody.
         """
         asked = []
         for news in joined:
             own = news.own
-            row = self._rolled(look, own)
+            row = self._rolled(look, own) or self._of_window(look, news)
             if row is None:
                 asked.append((own.room, own.ref, news.moment.seq))
             else:
@@ -49,6 +51,15 @@ class Counting:
         records = (record for record in self.tail.of_room(own.room, own.unread_at) if record.pos <= look.upto)
         name = self.pieces.name(own.room, own.ref)
         return unread.rolled(own.unread, records, own.ref, name, self._ignores(look, own))
+
+    def _of_window(self, look: Look, news: News) -> UnreadRow | None:
+        """What the last events of a room tell to somebody who is told of all of its receipts."""
+        if look.session.ignored or not news.fresh:
+            return None
+        own = news.own
+        base, main_base = unread.bases(news.receipts, own.ref, news.moment.seq)
+        events = self.latest.since(own.room, base, look.upto)
+        return None if events is None else unread.of_window(events, own.ref, base, main_base)
 
     def _ignores(self, look: Look, own: Own) -> unread.Ignores | None:
         ignored = look.session.ignored

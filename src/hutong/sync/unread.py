@@ -5,13 +5,13 @@ event, one for a thread only that, and so does an own event for the line that it
 Source: Client-Server API v1.19, "Receiving notifications", "Threaded read receipts".
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct, structs
 
 from hutong.cells.codes import MAIN_THREAD, Loud, ReceiptType
-from hutong.cells.records import Envelope, ReceiptRow, Record
+from hutong.cells.records import Envelope, Event, ReceiptRow, Record
 from hutong.cells.unread_reads import MAIN, Line, LoudEvent, UnreadRow
 from hutong.ids import MemberRef, Seq
 
@@ -78,6 +78,35 @@ def rolled(
             if now is not None and receipt.ref == ref and receipt.rtype in _CLEARING:
                 now = _cleared(now, receipt)
     return now
+
+
+def bases(receipts: Iterable[ReceiptRow], ref: MemberRef, joined: Seq) -> tuple[Seq, Seq]:
+    """Up to where somebody who joined at `joined` has read everything, and up to where the main timeline."""
+    base = main = joined
+    for row in receipts:
+        if row.ref == ref and row.rtype in _CLEARING:
+            if row.thread == UNTHREADED:
+                base = max(base, row.seq)
+            elif row.thread == MAIN_THREAD:
+                main = max(main, row.seq)
+    return base, max(base, main)
+
+
+def of_window(events: Sequence[Event], ref: MemberRef, base: Seq, main_base: Seq) -> UnreadRow | None:
+    """What is unread of `events`: all from the last one that is not after `base` on.
+
+    None when only the tables can tell: for what is in threads, and what names somebody.
+    """
+    read, last = events[0].env, events[-1].env
+    for event in events:
+        env = event.env
+        if env.seq > base and (env.thread is not None or env.loud & Loud.NAMES):
+            return None
+        if env.sender == ref and env.seq > main_base:
+            main_base = env.seq
+        if env.seq <= main_base:
+            read = env
+    return UnreadRow(base, {MAIN: Line(main_base, last.notes - read.notes, last.shouts - read.shouts, last.seq)})
 
 
 def _may_name(content: bytes | None, me: bytes | None) -> bool:

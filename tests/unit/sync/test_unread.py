@@ -1,9 +1,15 @@
-from hutong.cells.codes import MAIN_THREAD, Loud, ReceiptType
-from hutong.cells.records import Record
+import random
+
+import pytest
+from msgspec import structs
+
+from hutong.cells.codes import MAIN_THREAD, LogKind, Loud, ReceiptType
+from hutong.cells.records import Event, Record
 from hutong.cells.unread_reads import MAIN, Line, LoudEvent, Named, UnreadRow
 from hutong.ids import Seq
-from hutong.sync.unread import RECENT_MAX, Counts, by_line, counts, rolled, without
-from tests.unit.sync.people import ALICE, BOB, ROOM, receipt, record
+from hutong.rooms.event_types import MESSAGE
+from hutong.sync.unread import RECENT_MAX, Counts, bases, by_line, counts, of_window, rolled, without
+from tests.unit.sync.people import ALICE, BOB, ROOM, event, receipt, record
 
 ME = "@alice:cn"
 AT_FIVE = UnreadRow(Seq(5), {MAIN: Line(Seq(5), sure=Seq(5))})
@@ -106,3 +112,34 @@ def test_who_is_ignored_is_not_counted_and_who_is_unknown_is_looked_up() -> None
 
 def test_a_highlight_of_which_nobody_else_is_notified_still_notifies() -> None:
     assert counts(UnreadRow(Seq(5), {MAIN: Line(Seq(5))}, (Named(Seq(6), MAIN, noted=False),))) == Counts(1, 1)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_window_tells_what_rolling_on_tells(seed: int) -> None:
+    chance = random.Random(seed)
+    joined, notes, shouts, events = 3, 0, 0, []
+    for seq in range(3, 30):
+        loud = chance.choice((0, NOTE, NOTE, SHOUT))
+        notes, shouts = notes + bool(loud & Loud.NOTIFIES), shouts + bool(loud & Loud.SHOUTS)
+        sender = ALICE if chance.random() < 0.05 else BOB
+        found = event(seq, MESSAGE, sender, loud=loud, notes=notes)
+        events.append(Event(pos=found.pos, env=structs.replace(found.env, shouts=shouts)))
+    receipts = [
+        receipt(400 + n, chance.choice((ALICE, ALICE, BOB)), chance.randrange(3, 30), rtype, thread)
+        for n, (rtype, thread) in enumerate(
+            (chance.choice(list(ReceiptType)), chance.choice((0, MAIN_THREAD, 7))) for _ in range(chance.randrange(4))
+        )
+    ]
+    base, main = bases([row for moved in receipts for row in moved.receipts], ALICE, Seq(joined))
+    row = of_window([each for each in events if each.env.seq >= base], ALICE, base, main)
+    records = [Record(pos=each.pos, kind=LogKind.EVENT, room=ROOM, event=each) for each in events]
+    start = UnreadRow(Seq(joined), {MAIN: Line(Seq(joined), sure=Seq(joined))})
+    assert row is not None
+    assert counts(row) == after(start, *records, *receipts)
+
+
+def test_a_window_with_threads_or_mentions_is_left_to_the_tables() -> None:
+    for more in ({"thread": 2}, {"loud": NAMING}):
+        events = [event(5), event(6, MESSAGE, BOB, **more)]
+        assert of_window(events, ALICE, Seq(5), Seq(5)) is None
+        assert of_window(events, ALICE, Seq(6), Seq(6)) is not None, "what is read does not matter"
