@@ -1,4 +1,4 @@
-"""Offers a server requests at a fixed rate, whatever it answers, and says what became of each. A `Plan` goes in.
+"""Offers a server requests at a fixed rate, whatever it answers, and says what became of each. A process of its own.
 
 An open loop: the next request is due when it is due. Only the connections are bounded; what is due while all of them
 are busy is counted as `held`. Whoever has waited for `patience_s` goes away in the middle, as people do.
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ TICK_S = 0.01
 OPENED_AT_ONCE = 64
 DRAIN_S = 3.0
 ROOT = Path(__file__).parents[2]
-LINE_BYTES_MAX = 1 << 28
+PLAN, REPORT = "plan.json", "report.json"
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -250,49 +251,45 @@ def request(method: str, target: str, token: str = "", body: Any = None) -> byte
 
 @dataclass
 class Flood:
-    """A flood in a process of its own, so that it is late for nobody."""
+    """A flood in a process of its own, so that it is late for nobody. It leaves its report in `folder`."""
 
     process: asyncio.subprocess.Process
+    folder: Path
 
     @classmethod
     @asynccontextmanager
     async def of(cls, plan: Plan) -> AsyncIterator["Flood"]:
         """Its connections are open, and it flows."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.support.flood"),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT, limit=LINE_BYTES_MAX,
-        )  # fmt: skip
-        assert process.stdin is not None
-        try:
-            process.stdin.write(msgspec.json.encode(plan))
-            process.stdin.close()
-            await process.stdin.wait_closed()
-            flood = cls(process)
-            assert await flood._line() == b"open"
-            yield flood
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
+        with TemporaryDirectory(prefix="hutong-flood-") as name:
+            folder = Path(name)
+            (folder / PLAN).write_bytes(msgspec.json.encode(plan))
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.support.flood", folder),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
+            )  # fmt: skip
+            try:
+                flood = cls(process, folder)
+                await flood._says(b"open")
+                yield flood
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                await process.communicate()
 
     async def over(self) -> None:
         """Nothing more is offered."""
-        assert await self._line() == b"over"
+        await self._says(b"over")
 
     async def report(self) -> Report:
-        line = await self._line()
-        try:
-            return msgspec.json.decode(line, type=Report)
-        except msgspec.DecodeError:
-            raise AssertionError(f"no report: {len(line)} bytes, {line[:100]!r} ... {line[-100:]!r}") from None
+        assert await self.process.wait() == 0
+        return msgspec.json.decode((self.folder / REPORT).read_bytes(), type=Report)
 
-    async def _line(self) -> bytes:
+    async def _says(self, word: bytes) -> None:
         assert self.process.stdout is not None
-        line = await self.process.stdout.readline()
-        assert line.endswith(b"\n"), f"the flood ended with {await self.process.wait()}"
-        return line.strip()
+        assert (await self.process.stdout.readline()).strip() == word
 
 
 if __name__ == "__main__":
-    wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
-    print(msgspec.json.encode(uvloop.run(pour(wanted))).decode())
+    place = Path(sys.argv[1])
+    wanted = msgspec.json.decode((place / PLAN).read_bytes(), type=Plan)
+    (place / REPORT).write_bytes(msgspec.json.encode(uvloop.run(pour(wanted))))
