@@ -57,6 +57,14 @@ _STATE_NOW = f"""
 _STATE_ONE = f"""
     SELECT {EVENT_COLUMNS} FROM events
     WHERE room = $1 AND type = $2 AND skey = $3 AND seq <= $4 ORDER BY seq DESC LIMIT 1"""
+_STRIPPED = f"""
+    SELECT {", ".join("e." + name for name in EVENT_COLUMNS.split(", "))} FROM (
+        SELECT seq FROM state WHERE room = $1 AND type = ANY($3::int8[]) AND skey = 0
+        UNION SELECT seq FROM members WHERE room = $1 AND ref = $2 AND seq > 0
+        UNION SELECT i.seq FROM members m JOIN events e ON e.room = m.room AND e.seq = m.seq
+            JOIN members i ON i.room = m.room AND i.ref = e.sender AND i.seq > 0
+            WHERE m.room = $1 AND m.ref = $2
+    ) s JOIN events e ON e.room = $1 AND e.seq = s.seq"""
 _SIGHT = f"""
     SELECT type, seq, value FROM events WHERE room = $1 AND value IS NOT NULL AND (
         (type = {HISTORY_VISIBILITY} AND skey = 0) OR (type = {MEMBER} AND skey = $2)) ORDER BY seq"""
@@ -183,6 +191,10 @@ class Reads:
     async def state_event(self, room: RoomNo, type: TypeCode, skey: StateKeyCode, at: Seq) -> Event | None:
         row = await self.pool.fetchrow(_STATE_ONE, room, type, skey, at)
         return None if row is None else event_of(row)
+
+    async def stripped(self, room: RoomNo, ref: MemberRef, types: Sequence[TypeCode]) -> list[Event]:
+        """State of `types` with an empty state key, the m.room.member of `ref`, and that of who sent it."""
+        return [event_of(row) for row in await self.pool.fetch(_STRIPPED, room, ref, types)]
 
     async def head(self, room: RoomNo) -> Seq:
         head: Seq = await self.pool.fetchval(_HEAD, room)
