@@ -40,6 +40,8 @@ SETTLED_S = 20.0
 ASIDE = ("FROM out o", "FROM content WHERE state <> 2", "pg_stat_", "typeinfo_tree", "set_config('jit'")
 """What is left out: what a cell asks every few seconds whatever its people do, what this module asks, and what the
 driver asks once about the types of a new connection."""
+ALIVE = "SELECT"
+"""What a cell asks to see whether its database answers."""
 CALLS: dict[str, tuple[Any, str]] = {
     "sealed": (Vault, "seal"),
     "opened": (Vault, "open"),
@@ -145,7 +147,7 @@ def _owes(src: Cell, dest: Cell) -> bool:
 
 async def _log_statements(cell: Cell, costs: Costs, undo: AsyncExitStack) -> None:
     def read(record: asyncpg.connection.LoggedQuery) -> None:
-        if not any(text in record.query for text in ASIDE):
+        if record.query != ALIVE and not any(text in record.query for text in ASIDE):
             costs.reads.append(record.query)
             costs.read_in[cell.number] += 1
 

@@ -158,6 +158,15 @@ OPERATIONS: dict[str, tuple[Operation, Budget]] = {
 """With what each may cost when room, members and words have been asked for lately. Statements that write outside of a
 group commit are among the reads."""
 
+
+def row_of_the_page(name: str) -> str:
+    """What docs/costs.md says of an operation."""
+    _, budget = OPERATIONS[name]
+    rows = ", ".join(f"{count} {table}" for table, count in budget.rows.items())
+    calls = ", ".join(f"{count} {call}" for call, count in (*budget.calls.items(), *budget.links.items()))
+    return f"| {name} | {budget.reads} | {budget.commits} | {rows or 'none'} | {calls or 'none'} |"
+
+
 Measured = Mapping[str, Costs]
 WARMED, MEASURED = 2, 3
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.costs.operations import OPERATIONS, Budget, Measured
+from tests.costs.operations import OPERATIONS, Budget, Measured, row_of_the_page
 from tests.costs.scene import LARGE, SMALL
+from tests.support.openapi import REPOSITORY
 
 LINES_BESIDE = 15
 """How many lines more may run where the work is the same: something happens now and then beside it."""
@@ -23,3 +24,9 @@ def test_its_work_does_not_grow_with_rooms_members_history_or_accounts(
     before, after = in_small[name].lines_in, in_large[name].lines_in
     assert before
     assert after.total() <= before.total() + LINES_BESIDE, (after - before).most_common(5)
+
+
+def test_the_page_says_what_is_counted() -> None:
+    page = (REPOSITORY / "docs" / "costs.md").read_text()
+    missing = [row for name in OPERATIONS if (row := row_of_the_page(name)) not in page]
+    assert not missing, "put these into docs/costs.md:\n" + "\n".join(missing)
