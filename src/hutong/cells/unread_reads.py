@@ -40,7 +40,7 @@ UNREAD: Final = f"""
         SELECT greatest(read.seq, read.main, (
             SELECT e.seq FROM events e WHERE e.room = w.room AND e.sender = w.ref AND e.thread IS NULL
                 AND e.seq > greatest(read.seq, last.seq - {OWN_EVENTS_BACK_MAX}) ORDER BY e.seq DESC LIMIT 1
-        )) AS seq
+        )) AS seq OFFSET 0 -- else it is looked for wherever it stands
     ) main
     LEFT JOIN LATERAL (
         SELECT notes, shouts FROM events e WHERE e.room = w.room AND e.seq <= main.seq ORDER BY e.seq DESC LIMIT 1
