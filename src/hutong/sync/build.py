@@ -9,17 +9,17 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from hutong.cells.codes import LogKind, ReceiptType
-from hutong.cells.records import Event, ReceiptRow, Record
+from hutong.cells.codes import LogKind
+from hutong.cells.records import Event, ReceiptRow
 from hutong.cells.roots import Roots
 from hutong.cells.sync_reads import Moment, SyncReads
 from hutong.cells.tail import Tail
 from hutong.cells.unread_reads import MAIN
 from hutong.cells.view import Lru
-from hutong.ids import CellNo, MemberRef, Pos, RoomNo, Seq, StateKeyCode, TypeCode
+from hutong.ids import CellNo, MemberRef, Pos, RoomNo, Seq
 from hutong.rooms.event_types import MEMBER, Membership
 from hutong.rooms.pieces import Pieces
-from hutong.sync import rooms, timeline, unread
+from hutong.sync import records, rooms, timeline, unread
 from hutong.sync.counting import Counting
 from hutong.sync.latest import Latest
 from hutong.sync.look import Look, Stuck
@@ -117,10 +117,10 @@ class Builder:
                 continue
             look.news.append(news)
             if not news.fresh and news.section in {Section.JOIN, Section.LEAVE}:
-                records = [record for record in self._tail.of_room(own.room, since) if record.pos <= news.upto]
-                look.windows[own.room] = records
+                window = [record for record in self._tail.of_room(own.room, since) if record.pos <= news.upto]
+                look.windows[own.room] = window
                 news.from_tail = True
-                news.scanned = [record.event for record in records if record.event is not None]
+                news.scanned = [record.event for record in window if record.event is not None]
 
     async def _from_tables(self, look: Look) -> None:
         session, since = look.session, look.since
@@ -282,7 +282,7 @@ class Builder:
                 if filter.lazy and news.was_in:
                     gaps.append((news.own.room, start, news.upto))
             elif news.from_tail:
-                news.state = _last_of_each(look.windows[news.own.room], start)
+                news.state = records.last_state(look.windows[news.own.room], start)
             elif news.limited or at_end:
                 changed.append((news.own.room, start, news.upto))
         codes = filter.state.types.codes
@@ -344,7 +344,7 @@ class Builder:
         asked = []
         for news in joined:
             if news.from_tail:
-                news.receipts = _last_of_each_marker(look.windows[news.own.room], news.own.ref)
+                news.receipts = records.last_markers(look.windows[news.own.room], news.own.ref)
             else:
                 asked.append((news.own.room, news.own.ref, news.after))
         if asked:
@@ -428,23 +428,3 @@ class Builder:
             return True
         records = self._tail.of_account(look.session.account, look.told)
         return any(record.kind is LogKind.ACCOUNT_DATA for record in records)
-
-
-def _last_of_each_marker(records: Iterable[Record], reader: MemberRef) -> list[ReceiptRow]:
-    """Where each marker stands that `reader` may see."""
-    last: dict[tuple[MemberRef, int, int], ReceiptRow] = {}
-    for record in records:
-        for row in record.receipts:
-            if row.rtype == ReceiptType.READ or row.ref == reader:
-                last[row.ref, row.rtype, row.thread] = row
-    return list(last.values())
-
-
-def _last_of_each(records: Iterable[Record], start: Seq) -> list[Event]:
-    """The last state event of each kind before `start`."""
-    last: dict[tuple[TypeCode, StateKeyCode], Event] = {}
-    for record in records:
-        event = record.event
-        if event is not None and event.env.skey is not None and event.env.seq < start:
-            last[event.env.type, event.env.skey] = event
-    return list(last.values())
