@@ -16,7 +16,7 @@ from bench.load.window import Marks, Result, Window
 
 SENDERS = 20
 """Members who also send, in turn."""
-DRAIN_S = 60.0
+DRAIN_S = 120.0
 RAMP = (1, 4, 16, 64)
 """Messages under way. With more of them a sync carries several, which is cheaper for each, and later for all."""
 TURNS = 1
