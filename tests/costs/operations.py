@@ -146,7 +146,7 @@ OPERATIONS: dict[str, tuple[Operation, Budget]] = {
     "typing": (typing, Budget(calls={"looks": 1, "assembled": 1})),
     "look in vain": (look_in_vain, Budget()),
     "page": (page, Budget(reads=3)),
-    "first sync": (first_sync, Budget(reads=5, calls={"looks": 1, "assembled": 1})),
+    "first sync": (first_sync, Budget(reads=4, calls={"looks": 1, "assembled": 1})),
     "join": (join, Budget(reads=2, commits=1, rows={**_EVENT, "members": 2}, calls={"sealed": 1, "opened": 1})),
     "login": (login, Budget(reads=3, rows={"devices": 1, "tokens": 1}, calls={"sealed": 1, "opened": 1})),
     # A key of one's own, in two places, each flushed twice.

@@ -23,6 +23,8 @@ async def test_receipts_ride_with_the_next_message(node: Node, crowd: Scene, mon
         await crowd.writer.send(crowd.room, "and this")
         bodies = await asyncio.gather(*polls)
     assert costs.calls["looks"] == READERS, "each was woken once"
+    asked = [read for read in costs.reads if " events " in read]
+    assert not asked, "which event was read is known without the database"
     for body in bodies:
         told = body["rooms"]["join"][crowd.room]
         assert [event["content"]["body"] for event in told["timeline"]["events"]] == ["and this"]

@@ -6,7 +6,7 @@ every record up to it, and nobody starts to wait between a record and its wake-u
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice, takewhile
 from typing import TypeVar
 
@@ -117,6 +117,16 @@ class Tail:
             if record.event is not None and record.event.env.event_id == event_id:
                 return record.event.env
         return None
+
+    def ids_at(self, room: RoomNo, places: Collection[Seq]) -> dict[Seq, bytes]:
+        """The ids of the events at `places` that are among the latest of `room`. Cost: no more than LATEST steps."""
+        found: dict[Seq, bytes] = {}
+        for record in islice(reversed(self._by_room.get(room, ())), LATEST):
+            if len(found) == len(places):
+                break
+            if record.event is not None and record.event.env.seq in places:
+                found[record.event.env.seq] = record.event.env.event_id
+        return found
 
     def of_account(self, account: AccountNo, since: Pos) -> list[Record]:
         """The records that concern `account` alone, after `since`, in order."""

@@ -358,20 +358,15 @@ class Builder:
         missing: dict[tuple[RoomNo, Seq], None] = {}
         roots: set[tuple[RoomNo, Seq]] = set()
         for news in joined:
-            here = {
-                record.event.env.seq: record.event.env.event_id
-                for record in look.windows.get(news.own.room, ())
-                if record.event is not None
-            }
+            room = news.own.room
             threads = {Seq(row.thread) for row in news.receipts if row.thread > 0}
             if look.ask.filter.timeline.threads and news.unread is not None:
                 threads.update(Seq(line) for line in unread.by_line(news.unread) if line != MAIN)
-            roots.update((news.own.room, seq) for seq in threads)
-            for seq in threads.union(row.seq for row in news.receipts):
-                if seq in here:
-                    look.receipt_events[news.own.room, seq] = here[seq]
-                else:
-                    missing[news.own.room, seq] = None
+            roots.update((room, seq) for seq in threads)
+            places = threads.union(row.seq for row in news.receipts)
+            latest = self._tail.ids_at(room, places)
+            look.receipt_events |= {(room, seq): event_id for seq, event_id in latest.items()}
+            missing |= dict.fromkeys((room, seq) for seq in places - latest.keys())
         if missing:
             found = await self._reads.events_at(missing)
             look.receipt_events |= {place: event.env.event_id for place, event in found.items()}

@@ -146,3 +146,7 @@ def test_an_event_is_found_among_the_latest() -> None:
     assert found.seq == 2
     assert tail.find(ROOM, (1).to_bytes(16, "big")) is None, "it is looked for no further"
     assert tail.find(ROOM, (LATEST + 2).to_bytes(16, "big")) is None, "it is in another room"
+    places = [Seq(place) for place in (1, 2, LATEST, LATEST + 2)]
+    ids = {Seq(place): place.to_bytes(16, "big") for place in (2, LATEST)}
+    assert tail.ids_at(ROOM, places) == ids, "they are looked for as far, and in this room"
+    assert tail.ids_at(ROOM, []) == tail.ids_at(RoomNo(3), places) == {}
