@@ -17,7 +17,9 @@ GROUP = 10
 """Members of a room."""
 EVENTS_OF_A_ROOM = 16
 """What a public room of GROUP has before anybody says anything, about: how it is set up, and who joined."""
-AT_ONCE = 128
+AT_ONCE = 64
+BUSY = (429, 503)
+RETRY_S = 0.1
 TEXT = "Said long ago, by somebody who was here before everybody who is measured now, and kept ever since."
 
 Work = Generator[bytes, bytes, None]
@@ -72,7 +74,8 @@ class Filling:
 
 async def _carry_out(connection: wire.Connection, work: Work) -> None:
     """Ask what `work` asks, until it ends. A call per answer, since there are a million of them."""
-    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
     asked = b""
 
     def ask(answer: bytes | None) -> None:
@@ -90,6 +93,8 @@ async def _carry_out(connection: wire.Connection, work: Work) -> None:
     def answered(status: int, body: bytes) -> None:
         if status == 200:
             ask(body)
+        elif status in BUSY and not ended.done():  # nothing was done, and there is no hurry
+            loop.call_later(RETRY_S, connection.send, asked, answered)
         elif not ended.done():
             line = asked.split(b"\r\n", 1)[0].decode()
             ended.set_exception(wire.Refused(f"{line} was answered {status}: {body[:300].decode(errors='replace')}"))

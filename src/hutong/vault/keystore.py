@@ -20,7 +20,7 @@ from hutong.vault.rootkey import KEY_BYTES
 
 FIRST_ACCOUNT = 1
 """Account 0 is nobody's, so that 0 can stand for "no account"."""
-CIPHERS_MAX = 4_096
+CIPHERS_MAX = 1_024
 """How many are kept ready: one takes 2.4 kB outside of Python's own memory, and making it anew a microsecond."""
 _PAGE_NAME = re.compile(r"page-(\d{8})")
 _HEAD_NAME = "head"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,24 @@ async def test_a_past_has_so_many_accounts_in_small_rooms_and_so_many_events(acc
 
 def no(transport: asyncio.Transport, *_: bytes) -> None:
     transport.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}")
+
+
+async def test_a_past_waits_for_a_server_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.load.filling.RETRY_S", 0.01)
+    async with pretended() as (target, trivial):
+        answer, asked = trivial.answer, count()
+
+        def busy(transport: asyncio.Transport, *request: bytes) -> None:
+            if next(asked) % 2:
+                answer(transport, *request)
+            else:
+                transport.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}")
+
+        monkeypatch.setattr(trivial, "answer", busy)
+        events = EVENTS_OF_A_ROOM + 3
+        await Filling(target, "a", GROUP, events, silent, at_once=1).run()
+        assert [len(said) for said in trivial.events.values()] == [3]
+        assert sum(map(len, trivial.members.values())) == GROUP
 
 
 async def test_a_past_that_is_refused_is_no_past(monkeypatch: pytest.MonkeyPatch) -> None:
