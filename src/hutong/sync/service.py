@@ -93,7 +93,7 @@ class Sync:
             return False
         if token.eph == self.typing.eph:
             return True
-        return session.watched.isdisjoint(self.typing.changed_after(token.eph))
+        return not self.typing.changed_among(session.watched, token.eph)
 
     async def look(self, session: Session, ask: Ask, token: SyncToken | None) -> Answer:
         """What is new since `token`. Raises: Stuck, when nothing could be told before what is slow."""
