@@ -55,7 +55,7 @@ from hutong.directory.api import CellDirectory
 from hutong.engines.clusters import open_databases
 from hutong.engines.databases import AWAY, NO_ROOM, Database
 from hutong.engines.node_lock import NodeLock
-from hutong.http import health, inside, landing, metrics, openapi
+from hutong.http import health, inside, landing, metrics, openapi, ports
 from hutong.http.app import build_app
 from hutong.http.limits import RateLimiter
 from hutong.http.request import Caller
@@ -170,8 +170,8 @@ class Node:
 
     async def _start(self, now: Clock, random: Random) -> None:
         on_stop = self._closing
-        lock = NodeLock.acquire(self.config.data, self.config.port)
-        on_stop.callback(lock.release)
+        on_stop.callback(NodeLock.acquire(self.config.data, self.config.port).release)
+        await ports.can_be_had(self.config)
         databases = await open_databases(self.config, on_stop)
         directory = Directory(self.config)
         for region in self.config.local_regions:
@@ -439,7 +439,7 @@ async def start(
     `links`: the ways between its cells, when something is to be wrong with them from the beginning.
 
     Raises: DataInUse, EngineMissing, EngineFailed, CannotConnect, WrongDatabase, KeystoreError, RootKeyError,
-        NotTheWriter, OSError.
+        NotTheWriter, CannotListen, OSError.
     """
     node = Node(settings, links or InProcessLinks())
     try:

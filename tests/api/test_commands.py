@@ -128,6 +128,9 @@ async def test_the_doctor_finds_a_running_node_well(closed: NodeProcess) -> None
     checks = {check["subject"]: check for check in found["checks"]}
     assert found["wrong"] == 0
     assert f"process {closed.pid} serves since" in checks["node"]["found"]
+    elsewhere = {check["subject"]: check for check in (await report(closed, "doctor"))["checks"]}
+    assert elsewhere["ports"] == checks["ports"], "the node says where it serves"
+    assert (checks["ports"]["state"], f"{closed.port} (all regions)" in checks["ports"]["found"]) == ("good", True)
     for region in ("cn", "eu", "ru"):
         assert checks[f"{region} database"]["state"] == "good"
         assert "tables as declared" in checks[f"{region} database"]["found"]

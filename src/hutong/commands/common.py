@@ -19,6 +19,7 @@ from hutong.engines.databases import CannotConnect
 from hutong.engines.migrations import WrongDatabase
 from hutong.engines.node_lock import DataInUse
 from hutong.engines.postgres import EngineFailed
+from hutong.http.ports import CannotListen
 from hutong.vault.keystore import KeystoreError
 from hutong.vault.rootkey import RootKeyError
 
@@ -30,6 +31,7 @@ CLEAN, FINDINGS, COULD_NOT_LOOK = 0, 1, 2
 
 OPERATOR_ERRORS = (
     CannotConnect,
+    CannotListen,
     ConfigError,
     DataInUse,
     EngineFailed,

@@ -67,7 +67,10 @@ class Check:
 def doctor(data: Path | None, config_file: Path | None, port: str | None, as_json: bool) -> None:
     """Look for what is wrong with this installation. Exit status 1 when something is."""
     config = load(config_file, data, port=port)
-    checks = asyncio.run(_all(config))
+    held = holder(config.data)
+    if held is not None and held.port:
+        config = load(config_file, data, port=held.port)  # where it does serve, whatever is said here
+    checks = asyncio.run(_all(config, held))
     wrong = [check for check in checks if check.state == "wrong"]
     if as_json:
         print_json({"hutong": __version__, "checks": [asdict(check) for check in checks], "wrong": len(wrong)})
@@ -88,8 +91,7 @@ def _print(checks: list[Check]) -> None:
     out.print(f"\n{wrong} of {len(checks)} {'is' if wrong == 1 else 'are'} wrong." if wrong else "\nNothing is wrong.")
 
 
-async def _all(config: Config) -> list[Check]:
-    held = holder(config.data)
+async def _all(config: Config, held: Holder | None) -> list[Check]:
     checks = [_python(), _settings(config), *_engines(config), *_data(config, held), *_ports(config, held), _files()]
     for region in config.local_regions:
         checks += _keystores(config, region)
@@ -157,7 +159,12 @@ def _ports(config: Config, held: Holder | None) -> Iterator[Check]:
     taken = [f"{port} ({name})" for name, port in wanted if port and not _free(config.host, port)]
     ports = ", ".join(str(port) for _, port in wanted)
     if held is not None:
-        yield Check("ports", "good" if taken else "note", f"{', '.join(taken) or 'none of them'} in use, by the node")
+        if not held.port:
+            yield Check("ports", "note", "the system chose them; the node said them when it had started")
+        elif taken:
+            yield Check("ports", "good", f"{', '.join(taken)} in use, by the node")
+        else:
+            yield Check("ports", "note", f"{ports} not in use yet: the node is starting or stopping")
     elif taken:
         advice = "give --port another, or stop it"
         yield Check("ports", "wrong", f"in use by another process: {', '.join(taken)}", advice)

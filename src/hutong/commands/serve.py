@@ -33,6 +33,7 @@ Examples:
   hutong serve --config hutong.toml --region ru  one of the regions that hutong.toml lists
 """
 INTERRUPTED = 130
+ECHO_S = 1.0
 
 
 @click.command(epilog=EXAMPLES)
@@ -75,7 +76,7 @@ async def _serve(config: Config) -> None:
 async def _started(config: Config, stop: asyncio.Event) -> "Node | None":
     """The node; None when it was stopped before it had started.
 
-    Raises: Failed when it cannot listen, and an operator's errors.
+    Raises: Failed when the system refuses something, and an operator's errors.
     """
     from hutong.node import start  # everything: what needs no node does not wait for it
 
@@ -92,23 +93,30 @@ async def _started(config: Config, stop: asyncio.Event) -> "Node | None":
         except asyncio.CancelledError:
             return None
         except OSError as error:
-            hint = "; give --port another, or stop what uses it" if "listen" in str(error) else ""
-            raise Failed(f"{error.strerror or error}{hint}. Nothing was started.") from None
+            raise Failed(f"{error.strerror or error}. Nothing is running.") from None
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """An event that the first signal to end sets. The second ends the process at once; the next start recovers."""
+    """An event that the first signal to end sets. A second one ends the process at once; the next start recovers.
+
+    The same one again within ECHO_S is the same request: `timeout` and `make` each pass a SIGTERM on. But Ctrl-C twice
+    is meant so.
+    """
     stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(INTERRUPTED)
-        stop.set()
-
     loop = asyncio.get_running_loop()
+    first: list[tuple[signal.Signals, float]] = []
+
+    def on_signal(number: signal.Signals) -> None:
+        now = loop.time()
+        if not first:
+            first.append((number, now))
+            stop.set()
+        elif number == signal.SIGINT or number != first[0][0] or now - first[0][1] > ECHO_S:
+            os._exit(INTERRUPTED)
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants to outlive its terminal
-            loop.add_signal_handler(number, on_signal)
+            loop.add_signal_handler(number, on_signal, number)
     return stop
 
 

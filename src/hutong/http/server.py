@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
-import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from email.utils import formatdate
@@ -13,6 +11,7 @@ from typing import Any
 from hutong.config import Limits
 from hutong.http.admission import TICK_S, Admission
 from hutong.http.failures import header_lines
+from hutong.http.ports import listening
 from hutong.http.protocol import TRUSTED_PROXIES, Connection, Shared
 
 log = logging.getLogger("hutong.http")
@@ -74,7 +73,7 @@ class HttpServer:
         loop = self._shared.loop = asyncio.get_running_loop()
         try:
             for host, port, region in self._binds:
-                sockets = await _listening(host, port)
+                sockets = await listening(host, port)
                 self.ports.append(sockets[0].getsockname()[1])
                 for sock in sockets:
                     self._listeners.append(await loop.create_server(self._factory(region), sock=sock, backlog=BACKLOG))
@@ -125,36 +124,3 @@ class HttpServer:
         limits = self._shared.limits
         shortest = min(limits.header_seconds_max, limits.request_seconds_max, limits.idle_seconds_max)
         self._timers["second"] = loop.call_later(min(SWEEP_SECONDS, shortest / 4), self._every_second)
-
-
-async def _listening(host: str, port: int) -> list[socket.socket]:
-    """A bound socket for each address of `host`, all with the same port."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            sock = socket.socket(family, kind, protocol)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setblocking(False)
-            try:
-                sock.bind((address[0], port, *address[2:]))
-            except OSError as error:
-                if error.errno == errno.EADDRNOTAVAIL and len(found) > 1:
-                    sockets.remove(sock)  # `localhost` has an IPv6 address also where IPv6 is switched off
-                    sock.close()
-                    continue
-                raise OSError(error.errno, f"cannot listen on {host}, port {port}: {error.strerror}") from None
-            port = sock.getsockname()[1]
-        if not sockets:
-            raise OSError(
-                errno.EADDRNOTAVAIL, f"cannot listen on {host}, port {port}: this machine has no such address"
-            )
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
