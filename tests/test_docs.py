@@ -1,17 +1,25 @@
 """What README and docs say can be done can be: links, make targets, commands, settings, the audit's report."""
 
+import asyncio
 import re
 import shlex
+import shutil
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 
 from hutong import config
 from hutong.cli import main
+from hutong.schema import TABLES
 from tests.support.openapi import REPOSITORY
 from tests.support.process import NodeProcess, run
+
+if TYPE_CHECKING:
+    from hutong.node import Node
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -76,6 +84,30 @@ def test_every_configuration_is_valid(page: Path, tmp_path: Path) -> None:
             file = tmp_path / "hutong.toml"
             file.write_text(block["text"])
             config.load(file, {})
+
+
+async def shown(page: str, base_url: str) -> str:
+    """What the first block under "See it for yourself" of `page` prints."""
+    block = FENCE.search((REPOSITORY / "docs" / page).read_text().split("## See it for yourself")[1])
+    assert block is not None
+    script = block["text"].replace("http://localhost:8008", base_url)
+    process = await asyncio.create_subprocess_exec("sh", "-c", script, stdout=PIPE, stderr=DEVNULL)
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    return output.decode()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+async def test_what_one_is_to_see_for_oneself_can_be_seen(node: "Node") -> None:
+    assert await shown("unread.md", node.base_url) == "{}"
+    found = await shown("find-a-room.md", node.base_url)
+    assert '"servers":["cn.localhost"]' in found.replace(" ", "")
+    assert '"canonical_alias":"#lane:cn.localhost"' in found.replace(" ", "")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/residency.md"])
+def test_as_many_columns_are_shown_as_are_checked(page: str) -> None:
+    columns = len(config.load(None, {}).cells) * sum(len(table.columns) for table in TABLES)
+    assert f"Structure: {columns} columns checked" in (REPOSITORY / page).read_text()
 
 
 def shape(report: str) -> list[str]:

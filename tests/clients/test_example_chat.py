@@ -5,6 +5,8 @@ import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.conftest import Newcomer
 from tests.support.openapi import REPOSITORY
 from tests.support.process import environment
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 DEADLINE_S = 20
 
 
-async def terminal(node: "Node", *arguments: str) -> Process:
-    env = {**environment(), "CHAT_URL": node.base_url}
+async def terminal(node: "Node | str", *arguments: str) -> Process:
+    env = {**environment(), "CHAT_URL": node if isinstance(node, str) else node.base_url}
     command = (sys.executable, str(REPOSITORY / "examples" / "chat.py"), *arguments)
     return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=env)
 
@@ -57,6 +59,23 @@ async def test_two_terminals_in_two_regions_chat(node: "Node", worker_id: str) -
         assert process.stdin is not None
         process.stdin.close()
         assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "said"),
+    [
+        ("http://localhost:9/", ["cn", "alice"], "There is no node on http://localhost:10: `make run` starts one"),
+        ("localhost", ["cn", "alice"], "CHAT_URL is localhost; it is like http://localhost:8008"),
+        ("http://localhost:x", ["cn", "alice"], "CHAT_URL is http://localhost:x; it is like http://localhost:8008"),
+        ("http://localhost:9", ["us", "alice"], "usage: chat.py cn|eu|ru NAME [@WHOM:SERVER]"),
+        ("http://localhost:9", [], "usage: chat.py cn|eu|ru NAME [@WHOM:SERVER]"),
+    ],
+)
+async def test_what_keeps_it_from_starting_is_said_in_one_line(url: str, arguments: list[str], said: str) -> None:
+    process = await terminal(url, *arguments)
+    output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert said in output.decode()
+    assert (process.returncode, output.count(b"\n")) == (1, 1)
 
 
 async def test_a_name_that_is_taken_is_said_so(node: "Node", newcomer: Newcomer) -> None:

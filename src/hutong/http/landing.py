@@ -13,6 +13,9 @@ from hutong.http.request import Request, Response
 
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]+\])(?P<port>:[0-9]{1,5})?", re.ASCII)
 
+EXAMPLE_NODE = "http://localhost:8008"
+"""The node that `examples/chat.py` talks to when it is told of no other."""
+
 
 @dataclass(frozen=True)
 class RegionAddress:
@@ -59,6 +62,7 @@ class LandingPage:
         resp.set_header("cache-control", "no-cache")
         resp.data = self._page.substitute(
             base=escape(base),
+            chat_url="" if base == EXAMPLE_NODE else f"CHAT_URL={escape(base)} ",
             homes="".join(_home(region, base, f"{req.scheme}://{name}") for region in regions),
             count=_counted(len(regions)),
             region=escape(regions[0].name),

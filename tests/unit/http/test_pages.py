@@ -77,6 +77,13 @@ async def test_the_page_says_where_to_connect(edge: httpx.AsyncClient) -> None:
         assert address in page
     assert "curl -X POST http://laptop:8008/_matrix/client/v3/register" in page
     assert 'class="registration-open"' in page
+    assert "CHAT_URL=http://laptop:8008 .venv/bin/python examples/chat.py cn alice" in page
+    assert "End-to-end encrypted rooms are not served yet" in page
+
+
+async def test_the_example_is_not_told_where_it_looks_anyway(edge: httpx.AsyncClient) -> None:
+    page = (await edge.get("/", headers={"host": "localhost:8008"})).text
+    assert "<code>.venv/bin/python examples/chat.py cn alice" in page
 
 
 async def test_the_page_loads_nothing_and_allows_nothing_else(edge: httpx.AsyncClient) -> None:
