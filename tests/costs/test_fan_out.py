@@ -56,8 +56,8 @@ async def test_what_comes_during_a_commit_goes_into_the_next(node: Node, crowd: 
     assert costs.calls["sealed"] == MANY
 
 
-FOLLOWING = ("cells/", "outage.py", "node.py")
-"""Now and then a cell asks the others whether it has missed something."""
+FOLLOWING = ("cells/", "engines/databases.py", "outage.py", "node.py")
+"""Now and then a cell asks the others whether it has missed something, and its own database whether it is there."""
 
 
 async def test_who_waits_costs_nothing_while_nothing_happens(node: Node, crowd: Scene) -> None:
