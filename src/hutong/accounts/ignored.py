@@ -15,6 +15,7 @@ from hutong.vault.vault import Gone
 TYPE: Final = "m.ignored_user_list"
 ACCOUNTS_KEPT_MAX: Final = 100_000
 NOBODY: Final[frozenset[str]] = frozenset()
+"""The one that all share who ignore nobody."""
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 
 

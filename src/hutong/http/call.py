@@ -6,6 +6,7 @@ requests that cannot go the short way.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias
@@ -38,7 +39,7 @@ class Waker(Protocol):
         """Only takes a note: what there is to do is done later, from the event loop."""
 
 
-class Wait:
+class Wait(ABC):
     """An answer that may take long: while it waits it costs no task. Made anew for each request.
 
     `resume` is asked at once, and after that whenever a wait is over.
@@ -46,17 +47,17 @@ class Wait:
 
     __slots__ = ()
 
+    @abstractmethod
     def park(self, waker: Waker) -> None:
         """It said that it waits: tell `waker`, once, when `resume` should be asked."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume(self) -> "Outcome":
         """The answer, work that leads to it, or this very wait: then it waits. Raises: MatrixError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cancel(self) -> None:
         """Nobody wants the answer any more, whether it waits or works; the waker is not told after this."""
-        raise NotImplementedError
 
 
 Outcome: TypeAlias = "bytes | Wait | Coroutine[Any, Any, Outcome]"

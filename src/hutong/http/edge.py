@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from hutong.errors import MatrixError, Unavailable, UnknownToken
-from hutong.http.failures import where
+from hutong.http.failures import mistake, where
 from hutong.http.limits import RateLimiter
 from hutong.http.request import JSON_BYTES_MAX, Caller
 from hutong.ids import CellNo
@@ -85,7 +85,7 @@ class Edge:
                 log.debug("%s %s must be tried again: %s", method, template, where(error))
                 return Unavailable(told)
         log.error("%s %s failed: %s", method, template, where(error))
-        return MatrixError("something went wrong on the server; the operator's log says where", status=500)
+        return mistake()
 
 
 def bearer(header: str) -> str | None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from hutong.errors import MatrixError, Unavailable
+from hutong.errors import MatrixError
 from hutong.http.admission import READS, Kind, kind_of, token_of
-from hutong.http.failures import error_bytes, status_line, where
+from hutong.http.failures import broken_off, error_bytes, mistake, status_line, where
 from hutong.http.reader import Head
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hutong.http")
 
-ONE_WRITE_BYTES_MAX = 65_536
 READ_AHEAD_BYTES_MAX = 65_536
 BODILESS = frozenset({204, 304})
 ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -117,15 +116,15 @@ class Exchange:
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
-            self._fail(Unavailable("the request was broken off because the server stops; try again"))
+            self._fail(broken_off())
             raise
         except Exception as error:
             log.error("answering a request failed: %s", where(error))
-            self._fail(MatrixError("something went wrong on the server; the operator's log says where", status=500))
+            self._fail(mistake())
         else:
             if not self.answered and not self.disconnected:
                 log.error("an endpoint returned without a complete answer")
-                self._fail(MatrixError("something went wrong on the server", status=500))
+                self._fail(mistake())
 
     async def receive(self) -> dict[str, Any]:
         if self._continue and not self.connection.transport.is_closing():
@@ -173,11 +172,7 @@ class Exchange:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
                 raise RuntimeError("the answer's body is not as long as its content-length says")
-        if head and len(body) > ONE_WRITE_BYTES_MAX:
-            transport.write(head)
-            transport.write(body)
-        else:
-            transport.write(head + body)
+        self.connection.write(head, body)
 
     def _lines(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         lines = [status_line(status), self.connection.shared.headers]

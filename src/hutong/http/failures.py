@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from hutong.errors import MatrixError
+from hutong.errors import MatrixError, Unavailable
 
 
 def retry_after(error: MatrixError) -> str | None:
@@ -22,13 +22,8 @@ def error_body(error: MatrixError) -> bytes:
 def error_bytes(error: MatrixError, headers: bytes, *, head_only: bool = False, close: bool = True) -> bytes:
     """A whole HTTP answer that says `error`; `headers` are lines that every answer carries."""
     body = error_body(error)
-    lines = [status_line(error.status), headers, b"content-type: application/json\r\ncache-control: no-store\r\n"]
-    if close:
-        lines.append(b"connection: close\r\n")
-    if (seconds := retry_after(error)) is not None:
-        lines.append(b"retry-after: %s\r\n" % seconds.encode())
-    lines.append(b"content-length: %d\r\n\r\n" % len(body))
-    return b"".join(lines) if head_only else b"".join((*lines, body))
+    head = json_answer(error.status, len(body), headers, retry_after=retry_after(error), close=close)
+    return head if head_only else head + body
 
 
 def json_answer(status: int, length: int, headers: bytes, *, retry_after: str | None = None, close: bool) -> bytes:
@@ -40,6 +35,15 @@ def json_answer(status: int, length: int, headers: bytes, *, retry_after: str | 
     return b"%b%b%bcontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n\r\n" % (
         status_line(status), headers, how, length
     )  # fmt: skip
+
+
+def mistake() -> MatrixError:
+    """What a client is told of a mistake of ours."""
+    return MatrixError("something went wrong on the server; the operator's log says where", status=500)
+
+
+def broken_off() -> Unavailable:
+    return Unavailable("the request was broken off because the server stops; try again")
 
 
 def status_line(status: int) -> bytes:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from falcon.routing import CompiledRouter
 
-from hutong.errors import Unavailable
-from hutong.http.admission import NO_WORK, kind_of, token_of
+from hutong.http.admission import NO_WORK, kind_of
 from hutong.http.call import Call, Hot, Outcome, Wait, hot_methods
 from hutong.http.edge import Edge, Rule, bearer
-from hutong.http.failures import error_body, json_answer, retry_after
+from hutong.http.failures import broken_off, error_body, json_answer, retry_after
 from hutong.http.request import EVENT_BYTES_MAX, Caller, mend, routed
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from hutong.http.reader import Head
 
 LENGTH_DIGITS_MAX = 6
-ONE_WRITE_BYTES_MAX = 65_536
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,12 @@ class HotRoutes:
         authorization = head.header(b"authorization")
         token = None if authorization is None else bearer(authorization.decode("latin-1"))
         caller = None if token is None else self._edge.cached(token)
-        if caller is None:
+        if token is None or caller is None:
             return None
         params: dict[str, str] = found[2]
         if b"%2" in head.path:
             mend(params)
-        return HotCall(connection, route, caller, params, head)
+        return HotCall(connection, route, caller, token, params, head)
 
 
 def _body_is_small(head: "Head") -> bool:
@@ -109,7 +107,13 @@ class HotCall:
     )
 
     def __init__(
-        self, connection: "Connection", route: HotRoute, caller: Caller, path: dict[str, str], head: "Head"
+        self,
+        connection: "Connection",
+        route: HotRoute,
+        caller: Caller,
+        token: str,
+        path: dict[str, str],
+        head: "Head",
     ) -> None:
         self.connection = connection
         self.close_after = not head.keep_alive
@@ -125,7 +129,7 @@ class HotCall:
         self._disconnected = False
         self._at_work = False
         self._kind = kind_of(head.method, head.path, head.query)
-        self._token = b"" if self._kind in NO_WORK else token_of(head.headers)
+        self._token = b"" if self._kind in NO_WORK else token.encode()
         self._started = 0.0
         self._wait: Wait | None = None
         self._task: asyncio.Task[None] | None = None
@@ -176,7 +180,7 @@ class HotCall:
         parked = self._wait is not None and self._task is None
         self._let_go()
         if parked:
-            self._refuse(_stopping())
+            self._refuse(broken_off())
 
     def _let_go(self) -> None:
         wait, self._wait = self._wait, None
@@ -221,7 +225,7 @@ class HotCall:
         try:
             outcome = await work
         except asyncio.CancelledError:
-            self._refuse(_stopping())
+            self._refuse(broken_off())
             raise
         except Exception as error:
             self._refuse(error)
@@ -244,11 +248,7 @@ class HotCall:
         head = json_answer(
             status, len(body), connection.shared.headers, retry_after=retry_after, close=self.close_after
         )
-        if len(body) > ONE_WRITE_BYTES_MAX:
-            connection.transport.write(head)
-            connection.transport.write(body)
-        else:
-            connection.transport.write(head + body)
+        connection.write(head, body)
         route.edge.answered(route.template, route.method, status, self._caller, None, self._started)
         connection.done()
 
@@ -257,7 +257,3 @@ class HotCall:
         if self._at_work:
             self._at_work = False
             self.connection.shared.admission.done(self._kind, self._token)
-
-
-def _stopping() -> Unavailable:
-    return Unavailable("the request was broken off because the server stops; try again")

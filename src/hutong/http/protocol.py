@@ -34,6 +34,7 @@ BODY_BYTES_PER_SECOND_MIN = 4_096
 CHUNK_OVERHEAD_MAX = 8  # bytes of chunk headers for each byte of body: chunks of one byte are slow, but legal
 DRAIN_BYTES_MAX = 64 << 20  # a body that nobody wants any more is read and dropped, so that the answer can be read
 LINGER_SECONDS = 5.0
+ONE_WRITE_BYTES_MAX = 65_536
 UNREAD_ANSWER_SECONDS = 60.0
 TRUSTED_PROXIES = frozenset({"127.0.0.1", "::1"})
 
@@ -259,6 +260,14 @@ class Connection(asyncio.Protocol):
         """Wait until the client has read enough of what was written."""
         if self._writable is not None:
             await self._writable.wait()
+
+    def write(self, head: bytes, body: bytes) -> None:
+        """In one piece, unless joining the two costs more than it saves."""
+        if head and len(body) > ONE_WRITE_BYTES_MAX:
+            self.transport.write(head)
+            self.transport.write(body)
+        else:
+            self.transport.write(head + body)
 
     # Requests and their answers, in order
 

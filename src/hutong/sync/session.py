@@ -10,6 +10,7 @@ from itertools import takewhile
 from sys import intern
 from typing import Final, Protocol
 
+from hutong.accounts.ignored import NOBODY
 from hutong.cells.codes import LogKind
 from hutong.cells.records import Record
 from hutong.cells.sync_reads import Moment, MyRoom, SyncReads
@@ -24,8 +25,6 @@ IDLE_S: Final = 90.0
 """A session ends so long after its last poll."""
 SWEEP_S: Final = 15.0
 TOLD_MAX: Final = 20_000
-NOBODY: Final[frozenset[str]] = frozenset()
-"""The one that all share who ignore nobody."""
 
 Key = tuple[AccountNo, DeviceNo]
 

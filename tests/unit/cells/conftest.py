@@ -9,7 +9,9 @@ import pytest
 
 from hutong.cells import tables
 from hutong.engines.postgres import EmbeddedPostgres
+from hutong.ids import RoomNo
 from tests.support.places import data_folder
+from tests.unit.cells.desk import Desk
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,16 @@ async def cell_tables() -> AsyncIterator[CellTables]:
         yield CellTables(postgres.dsn("cell0"), pool)
         pool.terminate()
         await postgres.stop()
+
+
+@pytest.fixture
+async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
+    await cell_tables.empty()
+    desk = await Desk(cell_tables).start()
+    yield desk
+    await desk.writer.stop()
+
+
+@pytest.fixture
+async def room(desk: Desk) -> RoomNo:
+    return await desk.create_room()

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hutong import config
 from hutong.cells.append import AppendOp, CreateOp
@@ -19,7 +19,9 @@ from hutong.cells.tail import Tail
 from hutong.cells.words import Lost
 from hutong.cells.writer import Writer
 from hutong.ids import AccountNo, CellNo, HomeNo, MemberRef, Minute, Pos, RegionNo, RoomNo, Seq, home_no, room_no
-from tests.unit.cells.conftest import CellTables
+
+if TYPE_CHECKING:
+    from tests.unit.cells.conftest import CellTables
 
 CELL, ABROAD = CellNo(256), CellNo(512)
 HERE, THERE = home_no(RegionNo(1), 7), home_no(RegionNo(2), 7)
@@ -38,7 +40,7 @@ class Desk:
     `minute` is what the clock says.
     """
 
-    def __init__(self, tables: CellTables) -> None:
+    def __init__(self, tables: "CellTables") -> None:
         self.tables = tables
         self.committed: list[Batch] = []
         self.lost = 0

@@ -1,6 +1,6 @@
 """What another cell sends becomes rows of this one: each once, in order, and told to whom it is about."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,21 +12,12 @@ from hutong.cells.records import Envelope
 from hutong.ids import AccountNo, HomeNo, MemberRef, Minute, RegionNo, RoomNo, Seq, StateKeyCode, room_no
 from hutong.rooms.event_types import MEMBER, MESSAGE, Membership
 from hutong.rooms.projection import Create, Projection, encode
-from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ABROAD, ALICE, ALICES, BOB, BOBS, HERE, THERE, Desk, new_id
 
 CREATOR = MemberRef(99)
 Snapshots = Sequence[tuple[Envelope, list[Envelope]]]
 """A join (or an invitation, of a room that is not known yet), and the state before it."""
 PROJ = encode(Projection.created(Create(version=11), CREATOR, RegionNo(2)))
-
-
-@pytest.fixture
-async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
-    await cell_tables.empty()
-    desk = await Desk(cell_tables).start()
-    yield desk
-    await desk.writer.stop()
 
 
 class Elsewhere:

@@ -1,7 +1,5 @@
 """A leaving that comes late to a room's home: whether it still ends what it was said to end."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from msgspec import structs
 
@@ -9,21 +7,7 @@ from hutong.cells.append import AppendOp
 from hutong.errors import Forbidden
 from hutong.ids import RoomNo, Seq
 from hutong.rooms.event_types import Membership
-from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ALICE, BOB, HERE, THERE, Desk, draft
-
-
-@pytest.fixture
-async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
-    await cell_tables.empty()
-    desk = await Desk(cell_tables).start()
-    yield desk
-    await desk.writer.stop()
-
-
-@pytest.fixture
-async def room(desk: Desk) -> RoomNo:
-    return await desk.create_room()
 
 
 async def leave(desk: Desk, room: RoomNo, ends: Seq) -> Seq:

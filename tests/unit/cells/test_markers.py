@@ -1,7 +1,6 @@
 """How read markers move: forward only, few rows, and to whom it is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,26 +11,12 @@ from hutong.cells.markers import MarkRead
 from hutong.cells.writer import OFTEN_S
 from hutong.errors import Unavailable
 from hutong.ids import CellNo, HomeNo, MemberRef, Minute, Pos, RegionNo, RoomNo, Seq, home_no
-from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ABROAD, ALICE, BOB, CELL, THERE, Desk
 from tests.unit.cells.test_ops import out
 
 READERS = 10
 MESSAGES = 100
 PAUSE_S = 0.02
-
-
-@pytest.fixture
-async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
-    await cell_tables.empty()
-    desk = await Desk(cell_tables).start()
-    yield desk
-    await desk.writer.stop()
-
-
-@pytest.fixture
-async def room(desk: Desk) -> RoomNo:
-    return await desk.create_room()
 
 
 def marker(desk: Desk, room: RoomNo, seq: int, ref: MemberRef = ALICE, thread: int = 0) -> MarkRead:

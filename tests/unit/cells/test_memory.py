@@ -1,29 +1,13 @@
 """What a writer knows of its rooms: as the tables say it, from a batch that was taken back on, and after a restore."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from hutong.cells.memory import SEQ_BITS_PER_MINUTE, Memory, NotLoaded
 from hutong.ids import Minute, Pos, RoomNo
 from hutong.rooms.event_types import TOPIC, Membership
-from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ALICE, ALICES, BOB, HERE, THERE, Desk
 
 RESTORED = Minute(29_000_000)
-
-
-@pytest.fixture
-async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
-    await cell_tables.empty()
-    desk = await Desk(cell_tables).start()
-    yield desk
-    await desk.writer.stop()
-
-
-@pytest.fixture
-async def room(desk: Desk) -> RoomNo:
-    return await desk.create_room()
 
 
 async def test_what_is_read_from_the_tables_is_what_was_in_memory(desk: Desk, room: RoomNo) -> None:

@@ -1,27 +1,11 @@
 """Operations beside those that number events: forgetting, erasing, giving up."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from hutong.cells.ops import Forget, TellErased, VoidEvent
 from hutong.errors import GivenUp, MatrixError
 from hutong.ids import Minute, RoomNo
-from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ABROAD, ALICE, ALICES, BOB, HERE, THERE, Desk, new_id
-
-
-@pytest.fixture
-async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
-    await cell_tables.empty()
-    desk = await Desk(cell_tables).start()
-    yield desk
-    await desk.writer.stop()
-
-
-@pytest.fixture
-async def room(desk: Desk) -> RoomNo:
-    return await desk.create_room()
 
 
 async def out(desk: Desk) -> list[int]:

@@ -1,7 +1,5 @@
 """What is swept, and when: never what a cell that was away, or a start, still needs."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from hutong.cells.codes import OutKind
@@ -10,18 +8,9 @@ from hutong.cells.messages import OutRow
 from hutong.cells.ops import TellErased, VoidEvent
 from hutong.cells.retention import LOG_KEPT, OUT_KEPT_MIN, VOIDED_KEPT_MIN, Retention
 from hutong.ids import Minute, Pos, RoomNo, Seq
-from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ABROAD, BOB, THERE, Desk, new_id
 
 PORTION = 3
-
-
-@pytest.fixture
-async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
-    await cell_tables.empty()
-    desk = await Desk(cell_tables).start()
-    yield desk
-    await desk.writer.stop()
 
 
 @pytest.fixture

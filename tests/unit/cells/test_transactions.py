@@ -1,7 +1,6 @@
 """A repeated request finds what the first one made, also when nobody knows how the first one ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,19 +9,10 @@ from hutong.cells.records import Txn
 from hutong.cells.retention import TXNS_KEPT_MIN, Retention
 from hutong.cells.transactions import OF_DEVICE_MAX, Transactions
 from hutong.ids import DeviceNo, Minute
-from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ALICES, Desk, new_id
 
 DEVICE = (ALICES, DeviceNo(3))
 KEY, OTHER = b"\1" * 16, b"\2" * 16
-
-
-@pytest.fixture
-async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
-    await cell_tables.empty()
-    desk = await Desk(cell_tables).start()
-    yield desk
-    await desk.writer.stop()
 
 
 @pytest.fixture

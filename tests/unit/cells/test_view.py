@@ -1,7 +1,5 @@
 """What readers keep in memory of rooms and members: read once, and read anew after what changes it."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from hutong.cells.append import AppendOp
@@ -9,7 +7,6 @@ from hutong.cells.messages import SightReply
 from hutong.cells.reads import Reads
 from hutong.cells.view import View
 from hutong.ids import MemberRef, RoomNo
-from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ALICE, BOB, HERE, Desk, draft
 
 
@@ -21,14 +18,6 @@ class CountedReads(Reads):
     async def sight(self, room: RoomNo, ref: MemberRef) -> SightReply:
         CountedReads.sights += 1
         return await super().sight(room, ref)
-
-
-@pytest.fixture
-async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
-    await cell_tables.empty()
-    desk = await Desk(cell_tables).start()
-    yield desk
-    await desk.writer.stop()
 
 
 @pytest.fixture

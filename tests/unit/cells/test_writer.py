@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -15,18 +14,9 @@ from hutong.cells.memory import Memory
 from hutong.cells.records import Txn
 from hutong.errors import MatrixError, Unavailable
 from hutong.ids import DeviceNo, Minute, RoomNo, Seq
-from tests.unit.cells.conftest import CellTables
 from tests.unit.cells.desk import ABROAD, ALICES, BOB, CELL, THERE, Desk, new_id
 
 ROUNDS = 40
-
-
-@pytest.fixture
-async def desk(cell_tables: CellTables) -> AsyncIterator[Desk]:
-    await cell_tables.empty()
-    desk = await Desk(cell_tables).start()
-    yield desk
-    await desk.writer.stop()
 
 
 class Op:
